@@ -1,0 +1,1 @@
+//! Frame sources: capture bytes in, [`RawFrame`](crate::model::RawFrame)s out.

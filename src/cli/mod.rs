@@ -1,0 +1,1 @@
+//! Arguments as typed, turned into a validated configuration; progress; the final table.

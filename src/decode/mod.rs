@@ -1,0 +1,1 @@
+//! Link layers, tunnels, IP, defragmentation and TCP: a frame in, a segment out.

@@ -1,0 +1,3 @@
+//! The `bulkreasm` program.
+
+fn main() {}

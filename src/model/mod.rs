@@ -1,0 +1,20 @@
+//! The data that passes between the rooms. It imports nothing of the crate.
+
+pub mod encapsulation;
+pub mod flow_key;
+pub mod flow_record;
+pub mod frame;
+pub mod payload;
+pub mod segment;
+pub mod seq;
+pub mod time;
+
+pub use encapsulation::{Encapsulation, Tunnel};
+pub use flow_key::{Endpoint, FlowKey, Side};
+pub use flow_record::{
+    ClientBy, ConnState, Direction, EndReason, FlowRecord, Gap, GapCause, HalfRecord, SynFacts,
+};
+pub use frame::{LinkType, RawFrame};
+pub use payload::{InputPos, Payload, PayloadSource};
+pub use segment::{Segment, SynOptions, TcpFlags};
+pub use time::Timestamp;

@@ -1,0 +1,1 @@
+//! Payload files, tables and the manifest.

@@ -1,0 +1,1 @@
+//! The run: the only room that knows all the others.

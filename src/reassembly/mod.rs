@@ -1,0 +1,3 @@
+//! The pure core: segments in, stream events out. No IO, no clock, no threads.
+
+pub mod event;

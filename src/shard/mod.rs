@@ -1,0 +1,1 @@
+//! Spreads segments over shards by a symmetric flow hash.
