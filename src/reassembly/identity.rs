@@ -61,9 +61,13 @@ fn of_syn(flow: &Connection, segment: &Segment) -> Relation {
     match own.syn {
         Some(syn) if syn.isn == segment.seq => Relation::Same,
         _ if flow.phase.is_closed() => Relation::New,
-        Some(_) if flow.phase == Phase::Opening && peer.packets == 0 => Relation::New,
+        // A handshake that did not complete is begun anew.
+        Some(_) if flow.phase == Phase::Opening => Relation::New,
         None if fits_without_syn(own, peer, segment) => Relation::Same,
-        _ => Relation::Candidate,
+        // This side has shown no number of its own for the SYN to contradict: the SYN is the
+        // better evidence of what follows.
+        None => Relation::New,
+        Some(_) => Relation::Candidate,
     }
 }
 
@@ -84,8 +88,14 @@ fn of_syn_ack(flow: &Connection, segment: &Segment) -> Relation {
     if answers_candidate(flow, segment) {
         return Relation::Answer;
     }
+    let answers_this = |half: &Half| {
+        half.syn
+            .is_some_and(|syn| syn.isn.wrapping_add(1) == segment.ack)
+    };
     match flow.half(segment.from).syn {
         Some(syn) if syn.isn == segment.seq => Relation::Same,
+        // However closed it seems: a forged RST may come before the true answer.
+        _ if answers_this(flow.half(segment.from.other())) => Relation::Same,
         _ if flow.phase.is_closed() => Relation::New,
         _ => Relation::Same,
     }

@@ -41,6 +41,10 @@ pub struct ReassemblyStats {
     pub peak_flows: u64,
     /// Most bytes of state held at once.
     pub peak_memory: u64,
+    /// Segments taken.
+    pub segments: u64,
+    /// Payload bytes captured in them.
+    pub payload_bytes: u64,
 }
 
 /// The flows of one shard.
@@ -83,6 +87,8 @@ impl Reassembler {
             policy: OverlapPolicy::First,
             max_gap: self.config.max_gap,
         };
+        self.stats.segments += 1;
+        self.stats.payload_bytes += u64::from(segment.payload.len());
         match self.table.find(&segment.key) {
             None => self.begin(segment, encapsulation, 1, around),
             Some(slot) => self.continue_key(slot, segment, encapsulation, around),
