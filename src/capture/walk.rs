@@ -1,0 +1,424 @@
+//! The record walk.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::bytes::index;
+use super::pcap::Pcap;
+use super::pcapng::{
+    Added, ENHANCED_PACKET, INTERFACE, NoBlock, OLD_PACKET, Packet, SECTION_HEADER, SIMPLE_PACKET,
+    Section,
+};
+use super::resync::{Found, Link, Mode, Probe, Search};
+use super::stats::{BlockKind, CutAtEnd, CutFrame, DamageReason, WalkStats};
+use crate::model::{InputPos, LinkType, RawFrame};
+
+/// Bytes of a capture, from some offset on.
+#[derive(Debug)]
+pub struct Window<'a> {
+    data: Cow<'a, [u8]>,
+    base: u64,
+    file: u16,
+    at_eof: bool,
+}
+
+impl<'a> Window<'a> {
+    /// `data` is what file number `file` holds from offset `base` on; `at_eof` says that the file
+    /// ends with it.
+    pub fn new(data: Cow<'a, [u8]>, base: u64, file: u16, at_eof: bool) -> Window<'a> {
+        Window {
+            data,
+            base,
+            file,
+            at_eof,
+        }
+    }
+
+    /// The bytes.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// The offset of the first byte in the file.
+    pub const fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// The number of the file.
+    pub const fn file(&self) -> u16 {
+        self.file
+    }
+
+    /// Whether the file ends where the window does.
+    pub const fn at_eof(&self) -> bool {
+        self.at_eof
+    }
+}
+
+/// What the file header or the blocks so far decide about the records that follow.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Format {
+    /// Classic pcap.
+    Pcap(Pcap),
+    /// pcapng. Shared: all walks of a capture with one section have the same table.
+    Pcapng(Arc<Section>),
+}
+
+impl Format {
+    /// What is known of the first record of a chain.
+    pub(super) fn first_link(&self) -> Link {
+        Link {
+            seconds: None,
+            big_endian: match self {
+                Format::Pcap(_) => false,
+                Format::Pcapng(section) => section.big_endian,
+            },
+            inside: false,
+        }
+    }
+
+    /// Whether a record may begin at `pos`.
+    pub(super) fn probe(&self, data: &[u8], at_eof: bool, pos: usize, link: Link) -> Probe {
+        match self {
+            Format::Pcap(pcap) => pcap.probe(data, at_eof, pos, link),
+            Format::Pcapng(section) => section.probe(data, at_eof, pos, link),
+        }
+    }
+}
+
+/// A damaged region whose end is not known yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Lost {
+    since: u64,
+    reason: DamageReason,
+}
+
+/// Where a walk stands: all that another walk needs to go on from there. Two walks from equal states
+/// see the same.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WalkState {
+    offset: u64,
+    format: Format,
+    lost: Option<Lost>,
+}
+
+impl WalkState {
+    pub(super) const fn new(offset: u64, format: Format) -> WalkState {
+        WalkState {
+            offset,
+            format,
+            lost: None,
+        }
+    }
+
+    /// The offset in the file of the next record, or, inside a damaged region, of the next byte to
+    /// look for one at. A window for the next walk must begin here or before.
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The state of a walk that comes to a record at `offset` and has met nothing new since this
+    /// one.
+    #[must_use]
+    pub fn at(&self, offset: u64) -> WalkState {
+        WalkState::new(offset, self.format.clone())
+    }
+
+    /// The link types and snap lengths (bytes; 0 = no limit) of the interfaces known here: one for
+    /// pcap, those of the current section for pcapng.
+    pub fn interfaces(&self) -> Vec<(LinkType, u32)> {
+        match &self.format {
+            Format::Pcap(pcap) => vec![(pcap.link, pcap.snaplen)],
+            Format::Pcapng(section) => section
+                .interfaces()
+                .map(|interface| (interface.link, interface.snaplen))
+                .collect(),
+        }
+    }
+
+    pub(super) const fn format(&self) -> &Format {
+        &self.format
+    }
+}
+
+/// Walks the records of a window that begin before some offset.
+///
+/// It ends when the next record begins at or after that offset, when the file ends, or when the next
+/// record is not wholly in the window. In the last case the state that [`Walker::finish`] returns
+/// lies before both the offset and the end of the file; if it also lies where the walk began, a
+/// larger window is needed. A window of [`Walker::ENOUGH`] bytes or more always makes progress,
+/// other than for link types whose records may have 128 MiB.
+#[derive(Debug)]
+pub struct Walker<'a> {
+    data: &'a [u8],
+    base: u64,
+    file: u16,
+    at_eof: bool,
+    pos: usize,
+    stop: usize,
+    format: Format,
+    lost: Option<Lost>,
+    stats: WalkStats,
+}
+
+impl<'a> Walker<'a> {
+    /// Bytes of window with which a walk makes progress: the longest record there is, and as many as
+    /// finding a record behind damage may take.
+    pub const ENOUGH: u64 = 128 << 20;
+
+    /// A walk of `window` from `state`, of the records that begin before `stop_at`.
+    pub fn new(window: &'a Window<'_>, state: WalkState, stop_at: u64) -> Walker<'a> {
+        let data = window.data();
+        let relative =
+            |offset: u64| usize::try_from(offset.saturating_sub(window.base)).unwrap_or(usize::MAX);
+        // A state that the window does not cover stays where it is: nothing can be walked.
+        let covered = state.offset >= window.base && relative(state.offset) <= data.len();
+        let (base, data) = if covered {
+            (window.base, data)
+        } else {
+            (state.offset, &[][..])
+        };
+        Walker {
+            data,
+            base,
+            file: window.file,
+            at_eof: window.at_eof,
+            pos: if covered { relative(state.offset) } else { 0 },
+            stop: relative(stop_at).min(data.len()),
+            format: state.format,
+            lost: state.lost,
+            stats: WalkStats::default(),
+        }
+    }
+
+    /// The state in which another walk goes on, and what this one met.
+    pub fn finish(self) -> (WalkState, WalkStats) {
+        let state = WalkState {
+            offset: self.base + self.pos as u64,
+            format: self.format,
+            lost: self.lost,
+        };
+        (state, self.stats)
+    }
+
+    fn next_record(&mut self) -> Option<RawFrame<'a>> {
+        while self.pos < self.stop {
+            let Format::Pcap(pcap) = &self.format else {
+                return None;
+            };
+            let start = self.pos + pcap.header_len();
+            let Some(header) = pcap.header(self.data, self.pos) else {
+                self.run_out(None);
+                return None;
+            };
+            if !pcap.believes(&header) {
+                self.lose(DamageReason::CapturedLength);
+                if self.recover() {
+                    continue;
+                }
+                return None;
+            }
+            let end = start + index(header.captured);
+            let (ts, ts_ok) = pcap.time(&header);
+            let Some(data) = self.data.get(start..end) else {
+                let frame = CutFrame {
+                    ts,
+                    captured_len: header.captured,
+                    original_len: header.original,
+                    present: (self.data.len() - start) as u64,
+                };
+                if self.run_out(Some(frame)) {
+                    continue;
+                }
+                return None;
+            };
+            self.pos = end;
+            self.stats.frames += 1;
+            self.stats.frames_cut += u64::from(header.captured < header.original);
+            self.stats.bad_timestamps += u64::from(!ts_ok);
+            return Some(RawFrame {
+                ts,
+                link: pcap.link,
+                data,
+                at: InputPos::new(self.file, self.base + start as u64),
+                original_len: header.original,
+                fcs_len: pcap.fcs_len,
+            });
+        }
+        None
+    }
+
+    fn next_block(&mut self) -> Option<RawFrame<'a>> {
+        while self.pos < self.stop {
+            let Format::Pcapng(section) = &mut self.format else {
+                return None;
+            };
+            let rest = self.data.get(self.pos..)?;
+            let block = match section.block(rest) {
+                Ok(block) => block,
+                Err(NoBlock::Short) => {
+                    let frame = section.cut_frame(rest);
+                    if self.run_out(frame) {
+                        continue;
+                    }
+                    return None;
+                }
+                Err(NoBlock::Damaged(reason)) => {
+                    self.lose(reason);
+                    if self.recover() {
+                        continue;
+                    }
+                    return None;
+                }
+            };
+            let packet = match block.kind {
+                ENHANCED_PACKET => section.enhanced(&block),
+                SIMPLE_PACKET => section.simple(&block),
+                OLD_PACKET => section.old(&block),
+                SECTION_HEADER => {
+                    *section = Arc::new(Section::new(block.big_endian));
+                    self.stats.sections += 1;
+                    if !matches!(block.version(), Some((1, _))) {
+                        self.damaged_block(block.bytes.len(), DamageReason::SectionHeader);
+                    }
+                    self.pos += block.bytes.len();
+                    continue;
+                }
+                INTERFACE => {
+                    match Arc::make_mut(section).add_interface(&block) {
+                        Added::Kept => self.stats.interfaces += 1,
+                        Added::Damaged => {
+                            self.damaged_block(block.bytes.len(), DamageReason::BlockContent);
+                        }
+                        Added::OverLimit => self.stats.interfaces_over_limit += 1,
+                    }
+                    self.pos += block.bytes.len();
+                    continue;
+                }
+                other => {
+                    self.stats.skipped.count(BlockKind::of(other));
+                    self.pos += block.bytes.len();
+                    continue;
+                }
+            };
+            match packet {
+                Ok(packet) => {
+                    let at = self.pos + packet.start;
+                    self.pos += block.bytes.len();
+                    return Some(self.deliver(packet, at));
+                }
+                Err(reason) => {
+                    self.damaged_block(block.bytes.len(), reason);
+                    self.pos += block.bytes.len();
+                }
+            }
+        }
+        None
+    }
+
+    #[inline]
+    fn deliver(&mut self, packet: Packet<'a>, at: usize) -> RawFrame<'a> {
+        self.stats.frames += 1;
+        let captured = packet.data.len() as u64;
+        self.stats.frames_cut += u64::from(captured < u64::from(packet.original));
+        self.stats.bad_timestamps += u64::from(!packet.ts_ok);
+        RawFrame {
+            ts: packet.ts,
+            link: packet.link,
+            data: packet.data,
+            at: InputPos::new(self.file, self.base + at as u64),
+            original_len: packet.original,
+            fcs_len: packet.fcs_len,
+        }
+    }
+
+    /// Counts the block at hand as damaged. The ones behind it are not affected.
+    #[cold]
+    fn damaged_block(&mut self, bytes: usize, reason: DamageReason) {
+        let offset = self.base + self.pos as u64;
+        self.stats.add_damage(offset, bytes as u64, reason);
+    }
+
+    /// The record at hand is damaged, and so nobody knows where the next one begins.
+    #[cold]
+    fn lose(&mut self, reason: DamageReason) {
+        self.lost = Some(Lost {
+            since: self.base + self.pos as u64,
+            reason,
+        });
+        if let Format::Pcapng(section) = &mut self.format {
+            let rest = self.data.get(self.pos..).unwrap_or_default();
+            match super::bytes::u32_at(rest, 0, section.big_endian) {
+                // Frames must not be read by the interfaces of another section.
+                Some(SECTION_HEADER) => *section = Arc::new(Section::new(section.big_endian)),
+                Some(INTERFACE) => Arc::make_mut(section).add_damaged_interface(),
+                _ => {}
+            }
+        }
+        self.pos += 1;
+    }
+
+    /// Looks for the next record behind damage; false where there is none in the window.
+    #[cold]
+    fn recover(&mut self) -> bool {
+        let Some(lost) = self.lost else {
+            return true;
+        };
+        let mut search = Search::new(self.data, self.at_eof, &self.format, Mode::Recover);
+        let (pos, found) = match search.run(self.pos, self.data.len()) {
+            Found::At(pos) => (pos, true),
+            Found::Nothing => (self.data.len(), false),
+            Found::NeedMore(pos) => {
+                self.pos = pos;
+                self.stop = 0;
+                return false;
+            }
+        };
+        self.pos = pos;
+        self.lost = None;
+        let bytes = (self.base + pos as u64).saturating_sub(lost.since);
+        self.stats.add_damage(lost.since, bytes, lost.reason);
+        found
+    }
+
+    /// The record at hand goes on beyond the window. At the end of the file that is a capture cut
+    /// short, unless its length is the damaged one and other records follow; true = those do.
+    #[cold]
+    fn run_out(&mut self, frame: Option<CutFrame>) -> bool {
+        if !self.at_eof {
+            self.stop = 0;
+            return false;
+        }
+        let mut search = Search::new(self.data, true, &self.format, Mode::ExactEnd);
+        let offset = self.base + self.pos as u64;
+        if let Found::At(pos) = search.run(self.pos + 1, self.data.len()) {
+            self.stats
+                .add_damage(offset, (pos - self.pos) as u64, DamageReason::BeyondEnd);
+            self.pos = pos;
+            return true;
+        }
+        let bytes = (self.data.len() - self.pos) as u64;
+        self.stats.cut_at_end = Some(CutAtEnd {
+            offset,
+            bytes,
+            frame,
+        });
+        self.pos = self.data.len();
+        false
+    }
+}
+
+impl<'a> Iterator for Walker<'a> {
+    type Item = RawFrame<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<RawFrame<'a>> {
+        if self.lost.is_some() && (self.pos >= self.stop || !self.recover()) {
+            return None;
+        }
+        match self.format {
+            Format::Pcap(_) => self.next_record(),
+            Format::Pcapng(_) => self.next_block(),
+        }
+    }
+}
