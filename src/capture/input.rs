@@ -233,7 +233,7 @@ impl PayloadSource for Input {
 }
 
 /// The format that the first bytes of a file tell.
-fn detect(path: &Path, len: u64, head: &[u8]) -> Result<WalkState, CaptureError> {
+pub(super) fn detect(path: &Path, len: u64, head: &[u8]) -> Result<WalkState, CaptureError> {
     let cut = |format, need: usize| CaptureError::HeaderCut {
         path: path.into(),
         format,

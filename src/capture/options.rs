@@ -40,7 +40,7 @@ impl<'a> Iterator for Options<'a> {
 pub(super) enum Resolution {
     /// A unit is this many nanoseconds.
     Coarse(u32),
-    /// So many units are a nanosecond, or none that 64 bits count up to.
+    /// So many units are a nanosecond; 0 = more than 64 bits count up to.
     Fine(u64),
     /// 2ⁿ units are a second.
     Binary(u8),
@@ -58,7 +58,7 @@ impl Resolution {
         } else if exponent <= 9 {
             Resolution::Coarse(10u32.pow(9 - exponent))
         } else {
-            Resolution::Fine(10u64.checked_pow(exponent - 9).unwrap_or(u64::MAX))
+            Resolution::Fine(10u64.checked_pow(exponent - 9).unwrap_or(0))
         }
     }
 
@@ -68,7 +68,7 @@ impl Resolution {
     pub(super) fn time(self, units: u64, offset: i64) -> (Timestamp, bool) {
         let ns = match self {
             Resolution::Coarse(unit) => u128::from(units) * u128::from(unit),
-            Resolution::Fine(per_ns) => u128::from(units / per_ns),
+            Resolution::Fine(per_ns) => u128::from(units.checked_div(per_ns).unwrap_or(0)),
             Resolution::Binary(exponent) => (u128::from(units) * 1_000_000_000) >> exponent,
         };
         // At most 2⁶⁴ · 10⁹, far from the ends of 128 bits.

@@ -150,6 +150,14 @@ impl Pcap {
         header.captured <= self.max_captured
     }
 
+    /// Bytes of a record whose captured length is damaged, by its original length, which is the same
+    /// where the snap length did not cut it.
+    pub(super) fn likely_len(&self, header: &RecordHeader) -> Option<usize> {
+        (1..=self.max_captured)
+            .contains(&header.original)
+            .then(|| self.header_len() + index(header.original))
+    }
+
     /// The time of a record, and whether its fraction is below a second. One that is not is carried
     /// over, as every reader does.
     #[inline]

@@ -249,6 +249,23 @@ impl Section {
         })
     }
 
+    /// Bytes of the damaged block at the beginning of `rest`, by those of its fields that may still
+    /// be good: its first length if that is plausible, or else that of its packet.
+    pub(super) fn likely_len(&self, rest: &[u8]) -> Option<usize> {
+        let len = u32_at(rest, 4, self.big_endian)?;
+        if (12..=self.max_block()).contains(&len) && len.is_multiple_of(4) {
+            return Some(index(len));
+        }
+        match u32_at(rest, 0, self.big_endian)? {
+            ENHANCED_PACKET | OLD_PACKET => {
+                let captured = u32_at(rest, 20, self.big_endian)?;
+                let plausible = captured <= self.max_block();
+                plausible.then(|| 32 + index(captured).next_multiple_of(4))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a block may begin at `pos`, where nothing says that one does: its lengths must agree,
     /// and a packet must fit into its block. The first of a chain must be of a kind in common use.
     pub(super) fn probe(&self, data: &[u8], at_eof: bool, pos: usize, link: Link) -> Probe {
@@ -299,7 +316,7 @@ impl SectionView {
             return short(true);
         };
         if u32_at(bytes, bytes.len() - 4, big_endian) != Some(len) {
-            return Probe::No;
+            return Probe::Torn(pos + bytes.len());
         }
         let block = Block {
             kind,

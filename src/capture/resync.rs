@@ -3,8 +3,11 @@
 //! A capture can hold another capture: somebody downloads one, and its records lie in the payload of
 //! this one's frames, headers and all. A few consistent headers in a row are therefore no proof. But
 //! a chain of inner records cannot survive the next outer header, while the outer chain can. So of
-//! chains that overlap the one that reaches furthest wins, and one that goes on for longer than a
-//! frame can be is taken at once.
+//! chains that overlap, or nearly do, the one that reaches furthest wins, and one that goes on for
+//! longer than a frame can be is taken at once. Before all that, the fields of the damaged header
+//! that may still be good are asked where its record ends. What remains undecidable is a frame all
+//! of whose lengths are damaged and that holds records which end exactly where it does: nothing
+//! tells that they are inner ones, and they are delivered.
 //!
 //! The search is linear: every offset is tried once, and a chain that runs into an offset which an
 //! earlier chain went through takes over what became of that one.
@@ -38,6 +41,8 @@ pub(super) struct Link {
 pub(super) enum Probe {
     /// No.
     No,
+    /// No, but a record that was cut in two by another's header would look so; it would end here.
+    Torn(usize),
     /// Yes, and the next one begins at `next`.
     Record {
         /// Where the next one begins.
@@ -116,12 +121,23 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Whether a record begins at `pos`, of which other evidence than chains says that one does.
+    pub(super) fn check(&mut self, pos: usize) -> Found {
+        match self.follow(pos) {
+            Chain::Good => Found::At(pos),
+            Chain::Broken(tail) if tail.records >= MIN_CHAIN => Found::At(pos),
+            Chain::Broken(_) => Found::Nothing,
+            Chain::NeedMore { .. } => Found::NeedMore(pos),
+        }
+    }
+
     /// The first record in `from..to`.
     pub(super) fn run(&mut self, from: usize, to: usize) -> Found {
         let mut best: Option<(usize, usize)> = None;
         let mut pos = from;
+        let slack = self.format.slack();
         loop {
-            let end = best.map_or(to, |(_, reach)| to.min(reach));
+            let end = best.map_or(to, |(_, reach)| to.min(reach.saturating_add(slack)));
             if pos >= end {
                 break;
             }
@@ -179,6 +195,7 @@ impl<'a> Search<'a> {
                         reach: pos,
                     };
                 }
+                Probe::Torn(reach) => break Tail { records: 0, reach },
                 Probe::Cut => {
                     break Tail {
                         records: 1,

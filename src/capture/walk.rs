@@ -77,6 +77,16 @@ impl Format {
         }
     }
 
+    /// How far behind the end of a chain another may begin and still overlap it in truth, bytes. A
+    /// frame that holds records may end with the beginning of one that is too short to tell, and
+    /// with a check sequence or a block's trailer; a damaged record takes more than that.
+    pub(super) const fn slack(&self) -> usize {
+        match self {
+            Format::Pcap(pcap) => pcap.header_len() + 8,
+            Format::Pcapng(_) => 32,
+        }
+    }
+
     /// Whether a record may begin at `pos`.
     pub(super) fn probe(&self, data: &[u8], at_eof: bool, pos: usize, link: Link) -> Probe {
         match self {
@@ -91,6 +101,8 @@ impl Format {
 struct Lost {
     since: u64,
     reason: DamageReason,
+    /// Where the damaged record likely ends, until that has been looked at.
+    likely_end: Option<u64>,
 }
 
 /// Where a walk stands: all that another walk needs to go on from there. Two walks from equal states
@@ -208,11 +220,12 @@ impl<'a> Walker<'a> {
             };
             let start = self.pos + pcap.header_len();
             let Some(header) = pcap.header(self.data, self.pos) else {
-                self.run_out(None);
+                self.run_out(None, None);
                 return None;
             };
             if !pcap.believes(&header) {
-                self.lose(DamageReason::CapturedLength);
+                let likely = pcap.likely_len(&header);
+                self.lose(DamageReason::CapturedLength, likely);
                 if self.recover() {
                     continue;
                 }
@@ -227,7 +240,8 @@ impl<'a> Walker<'a> {
                     original_len: header.original,
                     present: (self.data.len() - start) as u64,
                 };
-                if self.run_out(Some(frame)) {
+                let likely = pcap.likely_len(&header);
+                if self.run_out(Some(frame), likely) {
                     continue;
                 }
                 return None;
@@ -258,13 +272,14 @@ impl<'a> Walker<'a> {
                 Ok(block) => block,
                 Err(NoBlock::Short) => {
                     let frame = section.cut_frame(rest);
-                    if self.run_out(frame) {
+                    if self.run_out(frame, None) {
                         continue;
                     }
                     return None;
                 }
                 Err(NoBlock::Damaged(reason)) => {
-                    self.lose(reason);
+                    let likely = section.likely_len(rest);
+                    self.lose(reason, likely);
                     if self.recover() {
                         continue;
                     }
@@ -341,10 +356,12 @@ impl<'a> Walker<'a> {
 
     /// The record at hand is damaged, and so nobody knows where the next one begins.
     #[cold]
-    fn lose(&mut self, reason: DamageReason) {
+    fn lose(&mut self, reason: DamageReason, likely_len: Option<usize>) {
+        let since = self.base + self.pos as u64;
         self.lost = Some(Lost {
-            since: self.base + self.pos as u64,
+            since,
             reason,
+            likely_end: likely_len.map(|len| since + len as u64),
         });
         if let Format::Pcapng(section) = &mut self.format {
             let rest = self.data.get(self.pos..).unwrap_or_default();
@@ -364,10 +381,22 @@ impl<'a> Walker<'a> {
         let Some(lost) = self.lost else {
             return true;
         };
-        let mut search = Search::new(self.data, self.at_eof, &self.format, Mode::Recover);
-        let (pos, found) = match search.run(self.pos, self.data.len()) {
-            Found::At(pos) => (pos, true),
-            Found::Nothing => (self.data.len(), false),
+        let likely = lost.likely_end.map(|end| self.relative(end));
+        let mut found = likely.map_or(Found::Nothing, |end| self.check(end));
+        if found == Found::Nothing {
+            self.lost = Some(Lost {
+                likely_end: None,
+                ..lost
+            });
+            let mut search = Search::new(self.data, self.at_eof, &self.format, Mode::Recover);
+            found = search.run(self.pos, self.data.len());
+        } else if matches!(found, Found::NeedMore(_)) {
+            // To be looked at again, from here.
+            found = Found::NeedMore(self.pos);
+        }
+        let pos = match found {
+            Found::At(pos) => pos,
+            Found::Nothing => self.data.len(),
             Found::NeedMore(pos) => {
                 self.pos = pos;
                 self.stop = 0;
@@ -378,22 +407,47 @@ impl<'a> Walker<'a> {
         self.lost = None;
         let bytes = (self.base + pos as u64).saturating_sub(lost.since);
         self.stats.add_damage(lost.since, bytes, lost.reason);
-        found
+        pos < self.data.len()
+    }
+
+    /// Whether the file ends at `end`, or a record begins there.
+    fn check(&self, end: usize) -> Found {
+        if end > self.data.len() {
+            return if self.at_eof {
+                Found::Nothing
+            } else {
+                Found::NeedMore(end)
+            };
+        }
+        if end == self.data.len() && self.at_eof {
+            return Found::At(end);
+        }
+        Search::new(self.data, self.at_eof, &self.format, Mode::Recover).check(end)
+    }
+
+    fn relative(&self, offset: u64) -> usize {
+        usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX)
     }
 
     /// The record at hand goes on beyond the window. At the end of the file that is a capture cut
     /// short, unless its length is the damaged one and other records follow; true = those do.
     #[cold]
-    fn run_out(&mut self, frame: Option<CutFrame>) -> bool {
+    fn run_out(&mut self, frame: Option<CutFrame>, likely_len: Option<usize>) -> bool {
         if !self.at_eof {
             self.stop = 0;
             return false;
         }
-        let mut search = Search::new(self.data, true, &self.format, Mode::ExactEnd);
+        let likely = likely_len.map(|len| self.pos.saturating_add(len));
+        let mut found = likely.map_or(Found::Nothing, |end| self.check(end));
+        if !matches!(found, Found::At(_)) {
+            let mut search = Search::new(self.data, true, &self.format, Mode::ExactEnd);
+            found = search.run(self.pos + 1, self.data.len());
+        }
         let offset = self.base + self.pos as u64;
-        if let Found::At(pos) = search.run(self.pos + 1, self.data.len()) {
+        if let Found::At(pos) = found {
+            let bytes = (pos - self.pos) as u64;
             self.stats
-                .add_damage(offset, (pos - self.pos) as u64, DamageReason::BeyondEnd);
+                .add_damage(offset, bytes, DamageReason::BeyondEnd);
             self.pos = pos;
             return true;
         }
