@@ -12,7 +12,8 @@ use memmap2::Mmap;
 use super::error::{CaptureError, FirstBytes};
 use super::pcap::{FILE_HEADER, HeaderError, Pcap};
 use super::pcapng::{self, NoBlock, SECTION_HEADER, SECTION_HEADER_LEN, Section};
-use super::walk::{Format, WalkState, Walker, Window};
+use super::state::{Format, WalkState, Window};
+use super::walk::Walker;
 use super::{foreign, mmap};
 use crate::model::{InputPos, LinkType, PayloadSource};
 

@@ -20,6 +20,7 @@ mod options;
 mod pcap;
 mod pcapng;
 mod resync;
+mod state;
 mod stats;
 mod walk;
 
@@ -29,7 +30,8 @@ mod tests;
 pub use error::CaptureError;
 pub use input::{FormatInfo, Input};
 pub use resync::find_boundary;
+pub use state::{WalkState, Window};
 pub use stats::{
     BlockKind, CutAtEnd, CutFrame, Damage, DamageReason, MAX_DAMAGE, SkippedBlocks, WalkStats,
 };
-pub use walk::{WalkState, Walker, Window};
+pub use walk::Walker;

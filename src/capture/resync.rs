@@ -14,7 +14,7 @@
 
 use std::collections::HashMap;
 
-use super::walk::{Format, WalkState, Window};
+use super::state::{Format, WalkState, Window};
 
 /// A chain of records this long is longer than any frame of a network that carries TCP: bytes.
 const RECOVER_SPAN: usize = 128 << 10;
