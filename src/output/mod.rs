@@ -5,6 +5,7 @@
 //! whole; the manifest comes last, so its presence means that the run completed. Nothing is synced
 //! to the device: that statement is about this program, not about a power failure.
 
+pub mod accounting;
 mod builder;
 pub mod community_id;
 pub mod csv_table;
@@ -13,18 +14,21 @@ pub mod directory;
 pub mod error;
 pub mod flow_table;
 pub mod gaps_table;
+pub mod manifest;
 pub mod parquet_table;
 pub mod payload_files;
 pub mod schema;
 pub mod stream_path;
 pub mod text;
 
+pub use accounting::{Accounting, AccountingError};
 pub use csv_table::CsvTableWriter;
 pub use descriptors::DescriptorBudget;
 pub use directory::OutputDir;
 pub use error::OutputError;
 pub use flow_table::{FlowCsvWriter, FlowTableWriter};
 pub use gaps_table::GapTableWriter;
+pub use manifest::Manifest;
 pub use parquet_table::{FooterFacts, TableSummary};
 pub use payload_files::{PayloadTotals, PayloadWriter};
 pub use schema::Column;

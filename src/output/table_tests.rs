@@ -7,6 +7,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int8Type, Int32Type, Int64Type, TimestampMicrosecondType, UInt32Type};
 use arrow_array::{Array, RecordBatch, RecordBatchReader};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use super::directory::{FLOWS_CSV_FILE, FLOWS_FILE, GAPS_FILE};
@@ -292,7 +293,7 @@ fn bytes_depend_on_rows_alone() {
     let reader = SerializedFileReader::new(File::open(base.path().join(FLOWS_FILE)).unwrap());
     let reader = reader.unwrap();
     let metadata = reader.metadata();
-    let groups: Vec<i64> = metadata.row_groups().iter().map(|g| g.num_rows()).collect();
+    let groups: Vec<i64> = metadata.row_groups().iter().map(RowGroupMetaData::num_rows).collect();
     assert_eq!(groups, [122_880, 5_000]);
     for (index, column) in metadata.row_group(0).columns().iter().enumerate() {
         let path = column.column_path().string();
