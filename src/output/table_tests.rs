@@ -293,7 +293,11 @@ fn bytes_depend_on_rows_alone() {
     let reader = SerializedFileReader::new(File::open(base.path().join(FLOWS_FILE)).unwrap());
     let reader = reader.unwrap();
     let metadata = reader.metadata();
-    let groups: Vec<i64> = metadata.row_groups().iter().map(RowGroupMetaData::num_rows).collect();
+    let groups: Vec<i64> = metadata
+        .row_groups()
+        .iter()
+        .map(RowGroupMetaData::num_rows)
+        .collect();
     assert_eq!(groups, [122_880, 5_000]);
     for (index, column) in metadata.row_group(0).columns().iter().enumerate() {
         let path = column.column_path().string();
