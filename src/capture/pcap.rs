@@ -158,13 +158,15 @@ impl Pcap {
             .then(|| self.header_len() + index(header.original))
     }
 
-    /// The time of a record, and whether its fraction is below a second. One that is not is carried
-    /// over, as every reader does.
+    /// The time of a record, and whether its fraction is below a second. One of a second or a
+    /// little more is a rounding that went over, and is carried; from two seconds on it is garbage
+    /// that must not move the capture's clock by up to 71 minutes, and the seconds stand alone.
     #[inline]
     pub(super) fn time(&self, header: &RecordHeader) -> (Timestamp, bool) {
         let (unit, units) = self.resolution();
-        // At most 2³² · 10⁹ + 2³² · 10³, which is less than 2⁶³.
-        let ns = i64::from(header.seconds) * 1_000_000_000 + i64::from(header.fraction) * unit;
+        let fraction = if header.fraction < 2 * units { i64::from(header.fraction) } else { 0 };
+        // At most 2³² · 10⁹ + 2 · 10⁹, which is less than 2⁶³.
+        let ns = i64::from(header.seconds) * 1_000_000_000 + fraction * unit;
         (Timestamp::from_ns(ns), header.fraction < units)
     }
 

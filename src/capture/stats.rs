@@ -164,7 +164,7 @@ pub struct WalkStats {
     /// Those of them with fewer bytes captured than there were on the wire (snap length).
     pub frames_cut: u64,
     /// Frames whose time was out of range: a fraction of a second or more in the field for
-    /// fractions (it is carried over into the seconds), or a time beyond what 64 bits of
+    /// fractions (up to two seconds it is carried over, beyond that ignored), or a time beyond what 64 bits of
     /// nanoseconds hold (it is taken for the nearest that they do).
     pub bad_timestamps: u64,
     /// The first [`MAX_DAMAGE`] damaged regions.

@@ -399,33 +399,13 @@ impl Assembly {
             stats.bad_fragments += 1;
         }
         let (start, end) = (piece.start.min(limit), piece.end.min(limit));
-        let before = self.covered;
-        self.cover_first(start, end, self.pieces.len());
-        if self.covered - before < end - start {
+        let fresh = fill_holes(&mut self.cover, start, end, self.pieces.len());
+        self.covered += fresh;
+        if fresh < end - start {
             stats.overlapping += 1;
             self.has_overlap = true;
         }
         self.pieces.push(piece);
-    }
-
-    /// Gives the bytes from `start` to `end` to piece `index` where no earlier piece has them: the
-    /// first copy of a byte wins. Another policy would be another function here.
-    fn cover_first(&mut self, start: u32, end: u32, index: usize) {
-        let mut at = start;
-        // The one stretch that may begin before and reach in.
-        if let Some((_, &(reach, _))) = self.cover.range(..=start).next_back() {
-            at = at.max(reach);
-        }
-        while at < end {
-            let next = self.cover.range(at..end).next();
-            let (hole_end, skip_to) =
-                next.map_or((end, end), |(&start, &(reach, _))| (start, reach));
-            if at < hole_end {
-                self.cover.insert(at, (hole_end, index));
-                self.covered += hole_end - at;
-            }
-            at = skip_to;
-        }
     }
 
     /// Forgets what lies beyond the end that the last fragment names, and says whether anything
@@ -448,6 +428,25 @@ impl Assembly {
         self.head.is_some() && self.end.is_some_and(|(end, _)| self.covered == end)
     }
 
+    /// Which piece gives which byte, now that all have come. Of two pieces that overlap, the one
+    /// that begins at the lower offset stands, and of two that begin together the one that came
+    /// first: what BSD stacks do (Novak, "Target-Based Fragmentation Reassembly", 2005), and
+    /// Wireshark. Another policy would be another order here.
+    fn settled_cover(&self, end: u32) -> BTreeMap<u32, (u32, usize)> {
+        if !self.has_overlap {
+            return self.cover.clone();
+        }
+        let mut order: Vec<usize> = (0..self.pieces.len()).collect();
+        order.sort_by_key(|&index| self.pieces.get(index).map(|piece| piece.start));
+        let mut cover = BTreeMap::new();
+        for index in order {
+            if let Some(piece) = self.pieces.get(index) {
+                fill_holes(&mut cover, piece.start.min(end), piece.end.min(end), index);
+            }
+        }
+        cover
+    }
+
     fn finish(
         self,
         last: Fragment,
@@ -455,8 +454,9 @@ impl Assembly {
         stats: &mut FragmentStats,
     ) -> Option<Datagram> {
         let ((protocol, header_len), (end, declared_end)) = (self.head?, self.end?);
+        let cover = self.settled_cover(end);
         let mut bytes = vec![0; end as usize];
-        for (&start, &(reach, index)) in &self.cover {
+        for (&start, &(reach, index)) in &cover {
             let piece = self.pieces.get(index)?;
             let part = piece.payload.slice(start - piece.start, reach - start);
             copy(&part.bytes(source), start, &mut bytes);
@@ -482,6 +482,32 @@ impl Assembly {
             truncated: declared_end - end,
         })
     }
+}
+
+/// Gives the bytes from `start` to `end` to piece `index` where no other has them, and tells how
+/// many those are.
+fn fill_holes(
+    cover: &mut BTreeMap<u32, (u32, usize)>,
+    start: u32,
+    end: u32,
+    index: usize,
+) -> u32 {
+    let mut fresh = 0;
+    let mut at = start;
+    // The one stretch that may begin before and reach in.
+    if let Some((_, &(reach, _))) = cover.range(..=start).next_back() {
+        at = at.max(reach);
+    }
+    while at < end {
+        let next = cover.range(at..end).next();
+        let (hole_end, skip_to) = next.map_or((end, end), |(&start, &(reach, _))| (start, reach));
+        if at < hole_end {
+            cover.insert(at, (hole_end, index));
+            fresh += hole_end - at;
+        }
+        at = skip_to;
+    }
+    fresh
 }
 
 /// Copies what fits of `part` to offset `start`.

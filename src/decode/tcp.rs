@@ -68,10 +68,13 @@ impl<S: DecodeSink> Walk<'_, S> {
             ));
         };
         let header = usize::from(offset >> 4) * 4;
-        let declared = whole.len() as u64 + u64::from(ip.missing);
-        if header < HEADER || header as u64 > declared {
+        if header < HEADER {
             return Err(stop(LAYER, Reason::BadHeader));
         }
+        let declared = whole.len() as u64 + u64::from(ip.missing);
+        // A header that claims to go on behind the end of the datagram leaves no payload. Its fixed
+        // part is there all the same, and Wireshark counts such a segment too.
+        let header = header.min(usize::try_from(declared).unwrap_or(usize::MAX));
         // A snap length may have cut the options; then no payload was captured either.
         let options = cursor
             .slice((header - HEADER).min(cursor.len()), LAYER)
@@ -123,6 +126,7 @@ impl<S: DecodeSink> Walk<'_, S> {
             truncated: u32::try_from(truncated).unwrap_or(u32::MAX),
             ip_bytes: ip.ip_bytes,
             encapsulation: self.table.intern(self.encapsulation),
+            file_id: 0,
         });
         Ok(Class::Tcp)
     }
