@@ -164,7 +164,11 @@ impl Pcap {
     #[inline]
     pub(super) fn time(&self, header: &RecordHeader) -> (Timestamp, bool) {
         let (unit, units) = self.resolution();
-        let fraction = if header.fraction < 2 * units { i64::from(header.fraction) } else { 0 };
+        let fraction = if header.fraction < 2 * units {
+            i64::from(header.fraction)
+        } else {
+            0
+        };
         // At most 2³² · 10⁹ + 2 · 10⁹, which is less than 2⁶³.
         let ns = i64::from(header.seconds) * 1_000_000_000 + fraction * unit;
         (Timestamp::from_ns(ns), header.fraction < units)

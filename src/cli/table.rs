@@ -1,9 +1,11 @@
 //! What is printed at the end.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::units::{bytes, count};
 use crate::config::{Config, PayloadMode};
+use crate::output::accounting::{FlowAccounting, FrameAccounting};
 use crate::pipeline::RunReport;
 
 /// What the user should know beyond the table: each a sentence.
@@ -85,71 +87,71 @@ fn details(report: &RunReport) -> Vec<String> {
 
 /// The final table.
 pub(super) fn table(config: &Config, report: &RunReport) -> String {
-    let manifest = &report.manifest;
-    let accounting = &manifest.accounting;
-    let frames = &accounting.frames;
-    let undecoded: u64 = frames
-        .undecoded
-        .values()
-        .flat_map(|reasons| reasons.values())
-        .sum::<u64>()
-        + frames.unknown_link_types.values().sum::<u64>();
-    let other: u64 = frames.other.values().sum::<u64>() + frames.fragments;
-    let flows = &accounting.flows;
-    let mut text = String::new();
-    let mut line = |name: &str, value: String| {
+    let accounting = &report.manifest.accounting;
+    let (gaps, conflicts) = (&accounting.gaps, &accounting.conflicts);
+    let lines = [
+        ("frames", frames(&accounting.frames)),
+        ("flows", flows(&accounting.flows)),
+        (
+            "payload",
+            format!("{} in streams", bytes(accounting.payload.unique)),
+        ),
+        (
+            "missing",
+            format!("{} in {} gaps", bytes(gaps.bytes), count(gaps.count)),
+        ),
+        (
+            "conflicts",
+            format!(
+                "{} in {} flows",
+                bytes(conflicts.bytes),
+                count(conflicts.flows)
+            ),
+        ),
+        ("damage", damage(report)),
+        ("speed", speed(report)),
+        ("output", output(config, report)),
+        ("query", query(config)),
+    ];
+    lines.iter().fold(String::new(), |mut text, (name, value)| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<10} {value}");
-    };
-    line(
-        "frames",
-        format!(
-            "{}: {} TCP, {} other, {} not decoded",
-            count(frames.total),
-            count(frames.tcp),
-            count(other),
-            count(undecoded)
-        ),
-    );
-    line(
-        "flows",
-        format!(
-            "{}: {} complete, {} picked up mid-stream",
-            count(flows.count),
-            percent(flows.complete, flows.count),
-            count(flows.midstream)
-        ),
-    );
-    line(
-        "payload",
-        format!("{} in streams", bytes(accounting.payload.unique)),
-    );
-    let gaps = &accounting.gaps;
-    line(
-        "missing",
-        format!("{} in {} gaps", bytes(gaps.bytes), count(gaps.count)),
-    );
-    let conflicts = &accounting.conflicts;
-    line(
-        "conflicts",
-        format!(
-            "{} in {} flows",
-            bytes(conflicts.bytes),
-            count(conflicts.flows)
-        ),
-    );
-    line(
-        "damage",
-        match manifest.damage.regions {
-            0 => "none".to_owned(),
-            regions => format!(
-                "{} lost in {} places",
-                bytes(manifest.damage.bytes),
-                count(regions)
-            ),
-        },
-    );
-    let timings = &manifest.timings;
+        text
+    })
+}
+
+fn frames(frames: &FrameAccounting) -> String {
+    let undecoded: u64 = frames.undecoded.values().flat_map(BTreeMap::values).sum();
+    let unknown: u64 = frames.unknown_link_types.values().sum();
+    let other: u64 = frames.other.values().sum();
+    format!(
+        "{}: {} TCP, {} other, {} not decoded",
+        count(frames.total),
+        count(frames.tcp),
+        count(other + frames.fragments),
+        count(undecoded + unknown)
+    )
+}
+
+fn flows(flows: &FlowAccounting) -> String {
+    format!(
+        "{}: {} complete, {} picked up mid-stream",
+        count(flows.count),
+        percent(flows.complete, flows.count),
+        count(flows.midstream)
+    )
+}
+
+fn damage(report: &RunReport) -> String {
+    let damage = &report.manifest.damage;
+    match damage.regions {
+        0 => "none".to_owned(),
+        regions => format!("{} lost in {} places", bytes(damage.bytes), count(regions)),
+    }
+}
+
+fn speed(report: &RunReport) -> String {
+    let timings = &report.manifest.timings;
     let peak = timings.peak_rss_bytes.map_or_else(String::new, |peak| {
         format!(", peak memory {} with the mapped input", bytes(peak))
     });
@@ -159,35 +161,25 @@ pub(super) fn table(config: &Config, report: &RunReport) -> String {
         reason = "shown rounded"
     )]
     let rate = bytes(timings.input_bytes_per_second as u64);
-    line(
-        "speed",
-        format!("{rate}/s, {:.2} s{peak}", timings.wall_seconds),
-    );
-    let tables: u64 = manifest
-        .outputs
-        .iter()
-        .filter(|(name, _)| !name.ends_with('/'))
-        .map(|(_, output)| output.bytes)
-        .sum();
-    let files = manifest
-        .outputs
-        .get("streams/")
-        .and_then(|output| output.files)
-        .unwrap_or(0);
+    format!("{rate}/s, {:.2} s{peak}", timings.wall_seconds)
+}
+
+fn output(config: &Config, report: &RunReport) -> String {
+    let outputs = &report.manifest.outputs;
+    let tables = outputs.iter().filter(|(name, _)| !name.ends_with('/'));
+    let tables: u64 = tables.map(|(_, output)| output.bytes).sum();
     let files = match config.payload {
-        PayloadMode::Files => format!("{} payload files, ", count(files)),
+        PayloadMode::Files => {
+            let files = outputs.get("streams/").and_then(|output| output.files);
+            format!("{} payload files, ", count(files.unwrap_or(0)))
+        }
         PayloadMode::None => String::new(),
     };
-    line(
-        "output",
-        format!(
-            "{}: {files}{} of tables",
-            config.out.display(),
-            bytes(tables)
-        ),
-    );
-    line("query", query(config));
-    text
+    format!(
+        "{}: {files}{} of tables",
+        config.out.display(),
+        bytes(tables)
+    )
 }
 
 fn query(config: &Config) -> String {

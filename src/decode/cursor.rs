@@ -2,11 +2,13 @@
 
 use super::stats::{Layer, Reason, Undecoded};
 
-/// The bytes that are left, and how far into the backing they begin.
+/// The bytes that are left, how far into the backing they begin, and what the capture lacks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Bytes that were on the wire behind `bytes` and that the snap length cut off.
+    cut: usize,
 }
 
 /// Stops decoding at this layer.
@@ -15,8 +17,30 @@ pub(super) const fn stop(layer: Layer, reason: Reason) -> Undecoded {
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Cursor<'a> {
-        Cursor { bytes, at: 0 }
+    /// A cursor at the start of a packet of which `cut` bytes at the end were not captured.
+    pub(super) const fn new(bytes: &'a [u8], cut: usize) -> Cursor<'a> {
+        Cursor { bytes, at: 0, cut }
+    }
+
+    /// Bytes that follow on the wire and were not captured.
+    pub(super) const fn cut(&self) -> usize {
+        self.cut
+    }
+
+    /// Bytes that are left on the wire, captured or not.
+    pub(super) const fn wire_len(&self) -> usize {
+        self.bytes.len().saturating_add(self.cut)
+    }
+
+    /// Stops decoding for want of bytes: the snap length's fault, or the packet's own.
+    #[cold]
+    pub(super) const fn short(&self, layer: Layer) -> Undecoded {
+        let reason = if self.cut > 0 {
+            Reason::Truncated
+        } else {
+            Reason::BadLength
+        };
+        stop(layer, reason)
     }
 
     /// The bytes that are left.
@@ -36,6 +60,12 @@ impl<'a> Cursor<'a> {
 
     /// The next `N` bytes, without moving.
     #[inline]
+    pub(super) fn look<const N: usize>(&self, layer: Layer) -> Result<&'a [u8; N], Undecoded> {
+        self.bytes.first_chunk().ok_or_else(|| self.short(layer))
+    }
+
+    /// The next `N` bytes if they are there, without moving.
+    #[inline]
     pub(super) fn peek<const N: usize>(&self) -> Option<&'a [u8; N]> {
         self.bytes.first_chunk()
     }
@@ -49,7 +79,7 @@ impl<'a> Cursor<'a> {
                 self.at += N;
                 Ok(head)
             }
-            None => Err(stop(layer, Reason::Truncated)),
+            None => Err(self.short(layer)),
         }
     }
 
@@ -62,7 +92,7 @@ impl<'a> Cursor<'a> {
                 self.at += n;
                 Ok(head)
             }
-            None => Err(stop(layer, Reason::Truncated)),
+            None => Err(self.short(layer)),
         }
     }
 
@@ -72,17 +102,21 @@ impl<'a> Cursor<'a> {
         self.slice(n, layer).map(|_| ())
     }
 
-    /// Leaves at most `n` bytes: what follows belongs to an outer layer (padding, a checksum).
+    /// Leaves at most `n` bytes of the wire: what follows belongs to an outer layer (padding, a
+    /// checksum).
     #[inline]
     pub(super) fn bound(&mut self, n: usize) {
         if let Some(head) = self.bytes.get(..n) {
             self.bytes = head;
+            self.cut = 0;
+        } else {
+            self.cut = self.cut.min(n - self.bytes.len());
         }
     }
 
-    /// Takes up to `n` bytes off the end.
+    /// Takes up to `n` bytes off the end on the wire.
     pub(super) fn trim_end(&mut self, n: usize) {
-        self.bound(self.len().saturating_sub(n));
+        self.bound(self.wire_len().saturating_sub(n));
     }
 }
 

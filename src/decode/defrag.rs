@@ -486,12 +486,7 @@ impl Assembly {
 
 /// Gives the bytes from `start` to `end` to piece `index` where no other has them, and tells how
 /// many those are.
-fn fill_holes(
-    cover: &mut BTreeMap<u32, (u32, usize)>,
-    start: u32,
-    end: u32,
-    index: usize,
-) -> u32 {
+fn fill_holes(cover: &mut BTreeMap<u32, (u32, usize)>, start: u32, end: u32, index: usize) -> u32 {
     let mut fresh = 0;
     let mut at = start;
     // The one stretch that may begin before and reach in.

@@ -145,7 +145,7 @@ impl<S: DecodeSink> Walk<'_, S> {
         Ok(Class::link(protocol))
     }
 
-    /// MACsec (IEEE 802.1AE, 9.3): readable where it only authenticates.
+    /// IEEE 802.1AE (9.3): readable where it only authenticates.
     fn macsec(&mut self, mut cursor: Cursor<'_>) -> Decoded {
         const LAYER: Layer = Layer::Macsec;
         /// The tag holds a secure channel identifier of 8 bytes.
@@ -192,7 +192,7 @@ impl<S: DecodeSink> Walk<'_, S> {
     /// LLC (IEEE 802.2) and SNAP.
     pub(super) fn llc(&mut self, mut cursor: Cursor<'_>) -> Decoded {
         const LAYER: Layer = Layer::Ethernet;
-        let &[dsap, ssap] = cursor.peek::<2>().ok_or(stop(LAYER, Reason::Truncated))?;
+        let &[dsap, ssap] = cursor.look::<2>(LAYER)?;
         match (dsap, ssap) {
             // SNAP (IEEE 802, 10.3).
             (0xaa, 0xaa) => {
@@ -246,11 +246,9 @@ impl<S: DecodeSink> Walk<'_, S> {
 /// Moves past a tag that names no VLAN and gives the type behind it.
 fn skip_tag(ethertype: u16, cursor: &mut Cursor<'_>) -> Result<u16, Undecoded> {
     let length = match ethertype {
-        // Both sides' virtual interfaces (IEEE 802.1BR's predecessor).
-        ethertype::VN_TAG => 4,
         // Version, length, option and security group.
         ethertype::CISCO_METADATA => 6,
-        // Path, size and sequence number (IEC 62439-3).
+        // VN-tag: both virtual interfaces. HSR: path, size and sequence number (IEC 62439-3).
         _ => 4,
     };
     cursor.skip(length, Layer::Vlan)?;
@@ -258,24 +256,22 @@ fn skip_tag(ethertype: u16, cursor: &mut Cursor<'_>) -> Result<u16, Undecoded> {
     Ok(be16(t0, t1))
 }
 
-/// Whether these bytes look like an Ethernet frame that carries IP or ARP, tags allowed. The
-/// capture may lack up to `missing` bytes at the end.
-pub(super) fn looks_like_ethernet(bytes: &[u8], missing: u32) -> bool {
-    let Some((&[.., t0, t1], mut rest)) = bytes.split_first_chunk::<14>() else {
+/// Whether this looks like an Ethernet frame that carries IP or ARP, tags allowed.
+pub(super) fn looks_like_ethernet(mut cursor: Cursor<'_>) -> bool {
+    let Ok(&[.., t0, t1]) = cursor.take::<14>(Layer::Ethernet) else {
         return false;
     };
     let mut field = be16(t0, t1);
     for _ in 0..MAX_TAGS {
         match field {
-            ethertype::IPV4 | ethertype::IPV6 => return looks_like_ip(rest, missing),
+            ethertype::IPV4 | ethertype::IPV6 => return looks_like_ip(cursor),
             // Hardware type Ethernet, protocol type IPv4 (RFC 826).
-            ethertype::ARP => return rest.starts_with(&[0, 1, 8, 0]),
+            ethertype::ARP => return cursor.peek() == Some(&[0, 1, 8, 0]),
             ethertype::VLAN | ethertype::SERVICE_VLAN => {
-                let Some((&[_, _, t0, t1], behind)) = rest.split_first_chunk::<4>() else {
+                let Ok(&[_, _, t0, t1]) = cursor.take(Layer::Vlan) else {
                     return false;
                 };
                 field = be16(t0, t1);
-                rest = behind;
             }
             _ => return false,
         }

@@ -3,7 +3,7 @@
 use super::DecodeSink;
 use super::checksum;
 use super::cursor::{Cursor, be16, stop};
-use super::stats::{Class, Decoded, Layer, LinkProtocol, Reason, Undecoded};
+use super::stats::{Class, Decoded, Layer, Reason, Undecoded};
 use super::walk::{Piece, Walk};
 use crate::model::Tunnel;
 
@@ -44,11 +44,9 @@ pub(super) struct Ip {
     /// 4 or 6.
     pub(super) version: u8,
     /// Length of the packet as its header declares it.
-    pub(super) ip_bytes: u32,
+    pub(super) total_len: u32,
     /// Bytes of it that lie before the cursor.
     pub(super) header_len: u32,
-    /// Bytes that the header declares and the capture does not hold, all at the end.
-    pub(super) missing: u32,
     /// The destination is the packet's last: no routing header has stops left. Checksums cover
     /// the last destination (RFC 8200, 8.1).
     pub(super) final_destination: bool,
@@ -59,8 +57,8 @@ fn widen(v4: [u8; 4]) -> [u8; 16] {
     [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
 
-fn length(cursor: &Cursor<'_>) -> u32 {
-    u32::try_from(cursor.len()).unwrap_or(u32::MAX)
+fn wire_len(cursor: &Cursor<'_>) -> u32 {
+    u32::try_from(cursor.wire_len()).unwrap_or(u32::MAX)
 }
 
 impl<S: DecodeSink> Walk<'_, S> {
@@ -116,12 +114,11 @@ impl<S: DecodeSink> Walk<'_, S> {
         if header_len > IPV4_HEADER {
             cursor.skip((header_len - IPV4_HEADER) as usize, LAYER)?;
         }
-        let captured = length(&whole);
         let mut total = u32::from(be16(len0, len1));
         if total == 0 {
             // Segmentation offload: the kernel hands the capture a packet whose length the
             // network card has yet to fill in.
-            total = captured;
+            total = wire_len(&whole);
         }
         if total < header_len {
             return Err(stop(LAYER, Reason::BadLength));
@@ -135,9 +132,8 @@ impl<S: DecodeSink> Walk<'_, S> {
             source: widen([s0, s1, s2, s3]),
             destination: widen([d0, d1, d2, d3]),
             version: 4,
-            ip_bytes: total,
+            total_len: total,
             header_len,
-            missing: total.saturating_sub(captured),
             final_destination: true,
         };
         let fragment = be16(frag0, frag1);
@@ -171,21 +167,19 @@ impl<S: DecodeSink> Walk<'_, S> {
         }
         let source = *cursor.take::<16>(LAYER)?;
         let destination = *cursor.take::<16>(LAYER)?;
-        let captured = length(&cursor);
         let mut declared = u32::from(be16(len0, len1));
         if declared == 0 {
             // A jumbogram, or segmentation offload as in IPv4.
             let jumbo = (next == protocol::HOP_BY_HOP).then(|| jumbo_length(cursor));
-            declared = jumbo.flatten().unwrap_or(captured);
+            declared = jumbo.flatten().unwrap_or(wire_len(&cursor));
         }
         cursor.bound(declared as usize);
         let ip = Ip {
             source,
             destination,
             version: 6,
-            ip_bytes: IPV6_HEADER.saturating_add(declared),
+            total_len: IPV6_HEADER.saturating_add(declared),
             header_len: IPV6_HEADER,
-            missing: declared.saturating_sub(captured),
             final_destination: true,
         };
         if next == protocol::TCP {
@@ -204,7 +198,7 @@ impl<S: DecodeSink> Walk<'_, S> {
         loop {
             match protocol {
                 protocol::TCP => return self.tcp(&ip, cursor),
-                protocol::UDP => return self.udp(&ip, cursor),
+                protocol::UDP => return self.udp(cursor),
                 protocol::IPV4 => {
                     self.tunnel(if ip.version == 4 {
                         Tunnel::Ip4In4
@@ -277,11 +271,6 @@ impl<S: DecodeSink> Walk<'_, S> {
             }
         }
     }
-
-    /// An address family that is no IP.
-    pub(super) fn other_family() -> Decoded {
-        Ok(Class::link(LinkProtocol::OtherFamily))
-    }
 }
 
 /// Moves past an extension header and gives the protocol that it names. Its second byte is its
@@ -293,11 +282,8 @@ fn extension(
     minus: usize,
 ) -> Result<u8, Undecoded> {
     const LAYER: Layer = Layer::IpExtension;
-    let &[next, len] = cursor.peek().ok_or(stop(LAYER, Reason::Truncated))?;
+    let &[next, len] = cursor.look(LAYER)?;
     let length = (usize::from(len) + minus) * unit;
-    if length > cursor.len() && ip.missing == 0 {
-        return Err(stop(LAYER, Reason::BadLength));
-    }
     cursor.skip(length, LAYER)?;
     // At most 1 KiB each, in a packet whose length fits 32 bits.
     ip.header_len = ip
@@ -326,26 +312,24 @@ fn jumbo_length(mut cursor: Cursor<'_>) -> Option<u32> {
     }
 }
 
-/// Whether these bytes look like an IP packet in every field that can be told: used where nothing
-/// but a port number or a nibble says that one begins here. The capture may lack up to `missing`
-/// bytes at the end.
-pub(super) fn looks_like_ip(bytes: &[u8], missing: u32) -> bool {
-    let available = bytes.len() as u64 + u64::from(missing);
-    match bytes {
+/// Whether this looks like an IP packet in every field that can be told: used where nothing but a
+/// port number or four bits say that one begins here.
+pub(super) fn looks_like_ip(cursor: Cursor<'_>) -> bool {
+    match cursor.rest() {
         [first, ..] if first >> 4 == 4 => {
-            let Some(&[ihl, _, len0, len1, ..]) = bytes.first_chunk::<20>() else {
+            let Some(&[ihl, _, len0, len1, ..]) = cursor.peek::<20>() else {
                 return false;
             };
-            let header = u64::from(ihl & 0x0f) * 4;
+            let header = usize::from(ihl & 0x0f) * 4;
             // 0 under segmentation offload.
-            let total = u64::from(be16(len0, len1));
-            header >= 20 && (total >= header || total == 0) && total <= available
+            let total = usize::from(be16(len0, len1));
+            header >= 20 && (total >= header || total == 0) && total <= cursor.wire_len()
         }
         [first, ..] if first >> 4 == 6 => {
-            let Some(&[_, _, _, _, len0, len1, ..]) = bytes.first_chunk::<40>() else {
+            let Some(&[_, _, _, _, len0, len1, ..]) = cursor.peek::<40>() else {
                 return false;
             };
-            u64::from(be16(len0, len1)) + 40 <= available
+            usize::from(be16(len0, len1)) + 40 <= cursor.wire_len()
         }
         _ => false,
     }

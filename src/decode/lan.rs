@@ -24,7 +24,7 @@ impl<S: DecodeSink> Walk<'_, S> {
         let &[_, control, _, _, _, _, _, _, source, ..] = cursor.take::<14>(LAYER)?;
         // The bit that is "group" in a destination means "route follows" in a source.
         if source & 0x80 != 0 {
-            let &[route] = cursor.peek().ok_or(stop(LAYER, Reason::Truncated))?;
+            let &[route] = cursor.look(LAYER)?;
             cursor.skip(usize::from(route & 0x1f), LAYER)?;
         }
         // The others are the ring's own.
@@ -43,7 +43,6 @@ impl<S: DecodeSink> Walk<'_, S> {
         let protocol = match code {
             // RFC 1051: nothing more.
             240 => return self.ipv4(cursor),
-            241 => LinkProtocol::Arp,
             // RFC 1201: a split flag and a sequence number.
             212 | 196 => {
                 let &[mut split, _, _] = cursor.take::<3>(LAYER)?;
@@ -57,13 +56,14 @@ impl<S: DecodeSink> Walk<'_, S> {
                 }
                 return self.ip(cursor);
             }
-            213 | 214 => LinkProtocol::Arp,
+            // Address resolution of both, and the reverse of the latter.
+            241 | 213 | 214 => LinkProtocol::Arp,
             _ => LinkProtocol::OtherEthertype,
         };
         Ok(Class::link(protocol))
     }
 
-    /// SunATM: kind of traffic, virtual path and channel.
+    /// Sun's ATM devices: kind of traffic, virtual path and channel.
     pub(super) fn sunatm(&mut self, mut cursor: Cursor<'_>) -> Decoded {
         let &[kind, ..] = cursor.take::<4>(LAYER)?;
         match kind & 0x0f {

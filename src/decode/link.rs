@@ -5,11 +5,14 @@
 
 use super::DecodeSink;
 use super::cursor::{Cursor, be16, stop};
-use super::stats::{Decoded, Layer, Reason};
+use super::stats::{Class, Decoded, Layer, LinkProtocol, Reason};
 use super::walk::Walk;
 use crate::model::LinkType;
 
 const LAYER: Layer = Layer::Link;
+
+/// An address family that is neither IPv4 nor IPv6.
+const OTHER_FAMILY: Class = Class::link(LinkProtocol::OtherFamily);
 
 /// Linux's hardware types that change how a cooked header's protocol is read (ARPHRD_*).
 mod hardware {
@@ -190,7 +193,7 @@ impl<S: DecodeSink> Walk<'_, S> {
                 // Family in the machine's byte order, security parameter index, flags.
                 self.null_header(cursor, 8)
             }
-            NETANALYZER => {
+            NETANALYZER | DSA_BROADCOM_PREPENDED => {
                 cursor.skip(4, LAYER)?;
                 self.ethernet(cursor)
             }
@@ -204,10 +207,6 @@ impl<S: DecodeSink> Walk<'_, S> {
             JUNIPER_ETHERNET => self.juniper_ethernet(cursor),
             ERF => self.erf(cursor),
             DSA | EDSA | DSA_BROADCOM => self.dsa(link.0, cursor),
-            DSA_BROADCOM_PREPENDED => {
-                cursor.skip(4, LAYER)?;
-                self.ethernet(cursor)
-            }
             unknown => {
                 *self.stats.unknown_link_types.entry(unknown).or_default() += 1;
                 Err(stop(LAYER, Reason::Unsupported))
@@ -235,7 +234,7 @@ impl<S: DecodeSink> Walk<'_, S> {
             2 => self.ipv4(cursor),
             // Linux, Windows, NetBSD and OpenBSD, FreeBSD, macOS.
             10 | 23 | 24 | 28 | 30 => self.ipv6(cursor),
-            _ => Self::other_family(),
+            _ => Ok(OTHER_FAMILY),
         }
     }
 
@@ -264,19 +263,19 @@ impl<S: DecodeSink> Walk<'_, S> {
 
     fn cooked(&mut self, hardware: u16, protocol: u16, cursor: Cursor<'_>) -> Decoded {
         match (hardware, protocol) {
-            (hardware::NETLINK, _) => Self::other_family(),
+            (hardware::NETLINK, _) => Ok(OTHER_FAMILY),
             (hardware::IEEE80211_RADIOTAP, _) => self.radiotap(cursor),
             (hardware::IPGRE, protocol) => self.gre_payload(protocol, cursor),
             // Linux's own numbers below the least Ethernet type: 802.2 LLC.
             (_, 0x0004) => self.llc(cursor),
-            (_, 0x0001..0x0600) => Self::other_family(),
+            (_, 0x0001..0x0600) => Ok(OTHER_FAMILY),
             (_, ethertype) => self.ethertype(ethertype, cursor),
         }
     }
 
     /// Netfilter log: attributes in the machine's byte order, one of which is the packet.
     fn nflog(&mut self, mut cursor: Cursor<'_>) -> Decoded {
-        /// The attribute that holds the packet (NFULA_PAYLOAD).
+        /// The attribute that holds the packet (`NFULA_PAYLOAD`).
         const PAYLOAD: u16 = 9;
         let &[family, version, _, _] = cursor.take::<4>(LAYER)?;
         if version != 0 {
@@ -298,7 +297,7 @@ impl<S: DecodeSink> Walk<'_, S> {
                 return match family {
                     // Bridges and devices log whole frames only with attributes of their own.
                     2 | 10 => self.ip(cursor),
-                    _ => Self::other_family(),
+                    _ => Ok(OTHER_FAMILY),
                 };
             }
             // Attributes are padded to four bytes; the last need not be.
@@ -306,9 +305,9 @@ impl<S: DecodeSink> Walk<'_, S> {
         }
     }
 
-    /// The packet filter of the BSDs: a header whose length, without padding, is its first byte.
+    /// The packet filter of BSD systems: a header whose length, without padding, is its first byte.
     fn pflog(&mut self, mut cursor: Cursor<'_>) -> Decoded {
-        let &[length, family] = cursor.peek::<2>().ok_or(stop(LAYER, Reason::Truncated))?;
+        let &[length, family] = cursor.look::<2>(LAYER)?;
         cursor.skip(usize::from(length).next_multiple_of(4), LAYER)?;
         self.family(u32::from(family), cursor)
     }
@@ -329,14 +328,15 @@ impl<S: DecodeSink> Walk<'_, S> {
 
     /// macOS: length of the header, record type and link type, little-endian, and more.
     fn pktap(&mut self, mut cursor: Cursor<'_>) -> Decoded {
-        let &[a, b, c, d, _, _, _, _, e, f, g, h] =
-            cursor.peek().ok_or(stop(LAYER, Reason::Truncated))?;
-        let length = u32::from_le_bytes([a, b, c, d]) as usize;
+        let mut header = cursor;
+        let length = u32::from_le_bytes(*header.take(LAYER)?) as usize;
+        header.skip(4, LAYER)?;
+        let link = u32::from_le_bytes(*header.take(LAYER)?);
         if length < 12 {
             return Err(stop(LAYER, Reason::BadLength));
         }
         cursor.skip(length, LAYER)?;
-        self.inner_link(u32::from_le_bytes([e, f, g, h]), cursor)
+        self.inner_link(link, cursor)
     }
 
     /// Juniper: magic, flags, extensions; then Ethernet, or only what it carries.

@@ -103,12 +103,10 @@ impl Decoder {
         self.scratch.vlan = None;
         self.scratch.inner_vlan = None;
         self.scratch.tunnels.clear();
-        let mut cursor = Cursor::new(frame.data);
+        let original = usize::try_from(frame.original_len).unwrap_or(usize::MAX);
+        let mut cursor = Cursor::new(frame.data, original.saturating_sub(frame.data.len()));
         if frame.fcs_len > 0 {
-            // The checksum ends the frame on the wire; a snap length may have cut it off already.
-            let original = usize::try_from(frame.original_len).unwrap_or(usize::MAX);
-            let without = original.max(cursor.len()) - usize::from(frame.fcs_len).min(cursor.len());
-            cursor.bound(without);
+            cursor.trim_end(usize::from(frame.fcs_len));
         }
         let mut walk = Walk {
             table: &mut self.table,
@@ -138,14 +136,15 @@ impl Decoder {
             source: datagram.key.source,
             destination: datagram.key.destination,
             version: datagram.key.version,
-            ip_bytes: datagram
+            total_len: datagram
                 .header_len
                 .saturating_add(length)
                 .saturating_add(datagram.truncated),
             header_len: datagram.header_len,
-            missing: datagram.truncated,
             final_destination: true,
         };
+        let cut = usize::try_from(datagram.truncated).unwrap_or(usize::MAX);
+        let cursor = Cursor::new(&datagram.bytes, cut);
         let mut walk = Walk {
             table: &mut self.table,
             stats: &mut self.stats,
@@ -161,7 +160,7 @@ impl Decoder {
             sole: datagram.sole,
             fragments: 0,
         };
-        let outcome = walk.ip_payload(ip, datagram.protocol, Cursor::new(&datagram.bytes));
+        let outcome = walk.ip_payload(ip, datagram.protocol, cursor);
         if datagram.sole {
             self.stats.resolve(outcome);
         }

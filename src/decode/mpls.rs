@@ -29,24 +29,21 @@ impl<S: DecodeSink> Walk<'_, S> {
                 return Err(stop(LAYER, Reason::TooDeep));
             }
         }
-        let &[first] = cursor.peek().ok_or(stop(LAYER, Reason::Truncated))?;
-        let is_ethernet = |cursor: Cursor<'_>| looks_like_ethernet(cursor.rest(), u32::MAX);
+        let &[first] = cursor.look(LAYER)?;
         match first >> 4 {
-            4 | 6 if looks_like_ip(cursor.rest(), u32::MAX) || !is_ethernet(cursor) => {
-                self.ip(cursor)
-            }
+            4 | 6 if looks_like_ip(cursor) || !looks_like_ethernet(cursor) => self.ip(cursor),
             // A control word (RFC 4385, 3), unless the MAC address begins with zeros.
             0 => {
                 let mut behind = cursor;
-                if behind.skip(4, LAYER).is_ok() && is_ethernet(behind) {
+                if behind.skip(4, LAYER).is_ok() && looks_like_ethernet(behind) {
                     return self.ethernet(behind);
                 }
-                if is_ethernet(cursor) {
+                if looks_like_ethernet(cursor) {
                     return self.ethernet(cursor);
                 }
                 Ok(Class::link(LinkProtocol::MplsOther))
             }
-            _ if is_ethernet(cursor) => self.ethernet(cursor),
+            _ if looks_like_ethernet(cursor) => self.ethernet(cursor),
             _ => Ok(Class::link(LinkProtocol::MplsOther)),
         }
     }

@@ -25,7 +25,7 @@ mod protocol {
 }
 
 impl<S: DecodeSink> Walk<'_, S> {
-    /// PPP on a serial line, or Cisco HDLC there: the address tells which (LINKTYPE_PPP_HDLC).
+    /// PPP on a serial line, or Cisco HDLC there: the address tells which (`LINKTYPE_PPP_HDLC`).
     pub(super) fn ppp_serial(&mut self, cursor: Cursor<'_>) -> Decoded {
         match cursor.peek() {
             // Unicast and broadcast.
@@ -94,7 +94,7 @@ impl<S: DecodeSink> Walk<'_, S> {
         self.ppp(cursor)
     }
 
-    /// Address, control, and an Ethernet type (LINKTYPE_C_HDLC).
+    /// Address, control, and an Ethernet type (`LINKTYPE_C_HDLC`).
     pub(super) fn cisco_hdlc(&mut self, mut cursor: Cursor<'_>) -> Decoded {
         self.enter(LAYER)?;
         let &[_, _, t0, t1] = cursor.take::<4>(LAYER)?;

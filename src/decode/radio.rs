@@ -17,12 +17,12 @@ impl<S: DecodeSink> Walk<'_, S> {
         const BAD_FCS: u8 = 0x40;
         self.enter(LAYER)?;
         let mut frame = cursor;
-        let &[version, _, len0, len1] = cursor.peek().ok_or(stop(LAYER, Reason::Truncated))?;
+        let &[version, _, len0, len1] = cursor.look(LAYER)?;
         if version != 0 {
             return Err(stop(LAYER, Reason::BadVersion));
         }
         let header = frame.slice(usize::from(u16::from_le_bytes([len0, len1])), LAYER)?;
-        let flags = radiotap_flags(Cursor::new(header)).unwrap_or(0);
+        let flags = radiotap_flags(Cursor::new(header, 0)).unwrap_or(0);
         if flags & FCS_AT_END != 0 {
             frame.trim_end(FCS);
         }
@@ -35,8 +35,7 @@ impl<S: DecodeSink> Walk<'_, S> {
     /// The header of wlan-ng for Prism chips, or AVS's under the same link type.
     pub(super) fn prism(&mut self, mut cursor: Cursor<'_>) -> Decoded {
         self.enter(LAYER)?;
-        let &[m0, m1, m2, _, l0, l1, l2, l3] =
-            cursor.peek().ok_or(stop(LAYER, Reason::Truncated))?;
+        let &[m0, m1, m2, _, l0, l1, l2, l3] = cursor.look(LAYER)?;
         if [m0, m1, m2] == [0x80, 0x21, 0x10] {
             return self.avs(cursor);
         }
@@ -53,8 +52,7 @@ impl<S: DecodeSink> Walk<'_, S> {
     /// AVS: magic and version, then the header's length, big-endian.
     pub(super) fn avs(&mut self, mut cursor: Cursor<'_>) -> Decoded {
         self.enter(LAYER)?;
-        let &[m0, m1, m2, _, l0, l1, l2, l3] =
-            cursor.peek().ok_or(stop(LAYER, Reason::Truncated))?;
+        let &[m0, m1, m2, _, l0, l1, l2, l3] = cursor.look(LAYER)?;
         if [m0, m1, m2] != [0x80, 0x21, 0x10] {
             return Err(stop(LAYER, Reason::BadHeader));
         }
@@ -68,8 +66,7 @@ impl<S: DecodeSink> Walk<'_, S> {
 
     /// PPI: version, flags, length and the inner link type, little-endian; then fields.
     pub(super) fn ppi(&mut self, mut cursor: Cursor<'_>) -> Decoded {
-        let &[version, _, l0, l1, t0, t1, t2, t3] =
-            cursor.peek().ok_or(stop(LAYER, Reason::Truncated))?;
+        let &[version, _, l0, l1, t0, t1, t2, t3] = cursor.look(LAYER)?;
         if version != 0 {
             return Err(stop(LAYER, Reason::BadVersion));
         }
@@ -80,7 +77,7 @@ impl<S: DecodeSink> Walk<'_, S> {
         let header = cursor.slice(length, LAYER)?;
         let link = u32::from_le_bytes([t0, t1, t2, t3]);
         // The common 802.11 field tells whether the frame check sequence was captured.
-        if let Some(flags) = ppi_flags(Cursor::new(header)) {
+        if let Some(flags) = ppi_flags(Cursor::new(header, 0)) {
             if flags & 0x0001 != 0 {
                 cursor.trim_end(FCS);
             }

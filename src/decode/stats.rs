@@ -37,7 +37,7 @@ named! {
         Ethernet => "ethernet",
         /// A VLAN or similar tag between the MAC addresses and the type.
         Vlan => "vlan",
-        /// MACsec (IEEE 802.1AE).
+        /// MAC security (IEEE 802.1AE).
         Macsec => "macsec",
         /// Provider backbone bridging (IEEE 802.1ah).
         Pbb => "pbb",
@@ -89,9 +89,9 @@ named! {
 named! {
     /// Why decoding of a frame stopped.
     Reason {
-        /// The capture ends inside the header.
+        /// The capture's snap length ends inside the header.
         Truncated => "truncated",
-        /// A length field contradicts the rest.
+        /// The packet itself ends inside the header, or a length field contradicts the rest.
         BadLength => "bad_length",
         /// A version that does not exist.
         BadVersion => "bad_version",

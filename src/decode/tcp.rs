@@ -32,55 +32,41 @@ impl<S: DecodeSink> Walk<'_, S> {
     pub(super) fn tcp(&mut self, ip: &Ip, mut cursor: Cursor<'_>) -> Decoded {
         const LAYER: Layer = Layer::Tcp;
         let whole = cursor;
-        let Ok(
-            &[
-                sp0,
-                sp1,
-                dp0,
-                dp1,
-                s0,
-                s1,
-                s2,
-                s3,
-                a0,
-                a1,
-                a2,
-                a3,
-                offset,
-                flags,
-                w0,
-                w1,
-                _,
-                _,
-                _,
-                _,
-            ],
-        ) = cursor.take::<HEADER>(LAYER)
-        else {
-            let cut = ip.missing > 0;
-            return Err(stop(
-                LAYER,
-                if cut {
-                    Reason::Truncated
-                } else {
-                    Reason::BadLength
-                },
-            ));
-        };
+        let &[
+            sp0,
+            sp1,
+            dp0,
+            dp1,
+            s0,
+            s1,
+            s2,
+            s3,
+            a0,
+            a1,
+            a2,
+            a3,
+            offset,
+            flags,
+            w0,
+            w1,
+            _,
+            _,
+            _,
+            _,
+        ] = cursor.take::<HEADER>(LAYER)?;
         let header = usize::from(offset >> 4) * 4;
         if header < HEADER {
             return Err(stop(LAYER, Reason::BadHeader));
         }
-        let declared = whole.len() as u64 + u64::from(ip.missing);
         // A header that claims to go on behind the end of the datagram leaves no payload. Its fixed
         // part is there all the same, and Wireshark counts such a segment too.
-        let header = header.min(usize::try_from(declared).unwrap_or(usize::MAX));
+        let header = header.min(whole.wire_len());
         // A snap length may have cut the options; then no payload was captured either.
         let options = cursor
             .slice((header - HEADER).min(cursor.len()), LAYER)
             .unwrap_or_default();
-        let payload_declared = declared - header as u64;
-        let truncated = payload_declared - cursor.len() as u64;
+        let payload_on_wire = whole.wire_len() - header;
+        let truncated = payload_on_wire.saturating_sub(cursor.len());
 
         let flags = TcpFlags(flags);
         let (mut syn_options, mut has_sack) = (SynOptions::default(), false);
@@ -92,7 +78,7 @@ impl<S: DecodeSink> Walk<'_, S> {
         }
 
         let mut checksum_ok = true;
-        if self.verify_checksums && ip.missing == 0 && ip.final_destination {
+        if self.verify_checksums && whole.cut() == 0 && ip.final_destination {
             let pseudo = checksum::tcp_pseudo_header(ip, whole.len());
             checksum_ok = checksum::is_valid(pseudo, whole.rest());
             self.stats.bad_tcp_checksums += u64::from(!checksum_ok);
@@ -124,7 +110,7 @@ impl<S: DecodeSink> Walk<'_, S> {
                 self.payload(cursor)
             },
             truncated: u32::try_from(truncated).unwrap_or(u32::MAX),
-            ip_bytes: ip.ip_bytes,
+            ip_bytes: ip.total_len,
             encapsulation: self.table.intern(self.encapsulation),
             file_id: 0,
         });

@@ -7,7 +7,7 @@
 use super::DecodeSink;
 use super::cursor::{Cursor, be16, be24};
 use super::ethernet::{ethertype, looks_like_ethernet};
-use super::ip::{Ip, looks_like_ip, protocol};
+use super::ip::{looks_like_ip, protocol};
 use super::stats::{Class, Decoded, Layer};
 use super::walk::Walk;
 use crate::model::Tunnel;
@@ -34,18 +34,15 @@ enum Inside {
 
 impl<S: DecodeSink> Walk<'_, S> {
     /// UDP: a tunnel, or nothing that is followed.
-    pub(super) fn udp(&mut self, ip: &Ip, mut cursor: Cursor<'_>) -> Decoded {
+    pub(super) fn udp(&mut self, mut cursor: Cursor<'_>) -> Decoded {
         const LAYER: Layer = Layer::Udp;
         let &[s0, s1, d0, d1, len0, len1, _, _] = cursor.take::<8>(LAYER)?;
         let (source, destination) = (be16(s0, s1), be16(d0, d1));
-        let available = cursor.len() as u64 + u64::from(ip.missing);
-        let declared = match be16(len0, len1) {
-            // Jumbograms (RFC 2675, 4) and segmentation offload: up to the end of the packet.
-            0 => available,
-            length => u64::from(length).saturating_sub(8).min(available),
-        };
-        cursor.bound(usize::try_from(declared).unwrap_or(usize::MAX));
-        let missing = u32::try_from(declared - cursor.len() as u64).unwrap_or(u32::MAX);
+        // 0 in jumbograms (RFC 2675, 4) and under segmentation offload: up to the packet's end.
+        let length = usize::from(be16(len0, len1));
+        if length > 0 {
+            cursor.bound(length.saturating_sub(8));
+        }
         for port in [destination, source] {
             let found = match port {
                 port::VXLAN | port::VXLAN_LINUX => vxlan(cursor),
@@ -61,8 +58,8 @@ impl<S: DecodeSink> Walk<'_, S> {
             };
             if let Some((tunnel, inside, inner)) = found {
                 let plausible = match inside {
-                    Inside::Ip => looks_like_ip(inner.rest(), missing),
-                    Inside::Ethernet => looks_like_ethernet(inner.rest(), missing),
+                    Inside::Ip => looks_like_ip(inner),
+                    Inside::Ethernet => looks_like_ethernet(inner),
                 };
                 if plausible {
                     self.outermost = false;

@@ -102,7 +102,7 @@ impl<S: DecodeSink> Walk<'_, S> {
             header_len: piece.header_len,
             offset: piece.offset,
             more: piece.more,
-            missing: ip.missing,
+            missing: u32::try_from(cursor.cut()).unwrap_or(u32::MAX),
             payload: self.payload(cursor),
         };
         self.fragments += 1;

@@ -16,14 +16,17 @@ mod control {
     pub(super) const ORDER: u8 = 0x80;
 }
 
-/// The bit of the QoS control field that says the body is several frames (9.2.4.5).
+/// The bit of the quality-of-service control field that says the body is several frames (9.2.4.5).
 const AGGREGATE: u8 = 0x80;
+
+/// Bytes of the header of each of those: two addresses and a length (9.3.2.2).
+const SUBFRAME_HEADER: usize = 14;
 
 impl<S: DecodeSink> Walk<'_, S> {
     /// A frame without its check sequence. `padded`: the header was filled up to four bytes.
     pub(super) fn wifi(&mut self, mut cursor: Cursor<'_>, padded: bool) -> Decoded {
         self.enter(LAYER)?;
-        let &[kind, flags] = cursor.peek().ok_or(stop(LAYER, Reason::Truncated))?;
+        let &[kind, flags] = cursor.look(LAYER)?;
         if kind & 0x03 != 0 {
             return Err(stop(LAYER, Reason::BadVersion));
         }
@@ -78,13 +81,16 @@ impl<S: DecodeSink> Walk<'_, S> {
         let tunnels = self.encapsulation.tunnels.len();
         let mut outcome = None;
         while cursor.len() > 0 {
-            let part = cursor.take::<14>(LAYER).and_then(|&[.., l0, l1]| {
-                let length = usize::from(be16(l0, l1));
-                let mut body = cursor;
-                body.bound(length);
-                cursor.skip(length.next_multiple_of(4).min(cursor.len()), LAYER)?;
-                Ok(body)
-            });
+            let part = cursor
+                .take::<SUBFRAME_HEADER>(LAYER)
+                .and_then(|&[.., l0, l1]| {
+                    let length = usize::from(be16(l0, l1));
+                    let mut body = cursor;
+                    body.bound(length);
+                    let padded = (SUBFRAME_HEADER + length).next_multiple_of(4) - SUBFRAME_HEADER;
+                    cursor.skip(padded.min(cursor.len()), LAYER)?;
+                    Ok(body)
+                });
             (self.depth, self.outermost) = (depth, outermost);
             self.encapsulation.tunnels.truncate(tunnels);
             let this = part.and_then(|body| self.llc(body));

@@ -22,12 +22,6 @@ impl PayloadSource for Copying {
     }
 }
 
-impl PayloadSource for Vec<u8> {
-    fn read(&self, at: InputPos, len: u32) -> Cow<'_, [u8]> {
-        self[..].read(at, len)
-    }
-}
-
 fn input() -> Vec<u8> {
     (0..4096u32)
         .map(|i| u8::try_from(i * 7 % 251).unwrap() | 1)

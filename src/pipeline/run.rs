@@ -77,7 +77,7 @@ pub enum RunError {
 }
 
 /// Runs as configured, from the input to the manifest.
-pub fn run(config: &Config, control: Control<'_>) -> Result<RunReport, RunError> {
+pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunError> {
     let started = Instant::now();
     let input = Input::open(&config.input, 0, config.mmap)?;
     let dir = Arc::new(OutputDir::create(&config.out, config.force)?);
@@ -103,7 +103,7 @@ pub fn run(config: &Config, control: Control<'_>) -> Result<RunReport, RunError>
         tables: Tables::create(&dir, config, &footer)?,
         join: Join::new(config.reassembly.timeouts.fragment),
     };
-    let finished = pool.install(|| run.all(control))?;
+    let finished = pool.install(|| run.all(&mut control))?;
     report::complete(config, &input, &dir, finished, started.elapsed(), threads)
 }
 
@@ -128,7 +128,7 @@ struct Run<'run> {
 
 impl Run<'_> {
     /// While one batch is reassembled, the next is decoded.
-    fn all(mut self, control: Control<'_>) -> Result<report::Finished, RunError> {
+    fn all(mut self, control: &mut Control<'_>) -> Result<report::Finished, RunError> {
         let mut ahead = decode_at(self.input, self.config, &self.input.start())?;
         let mut interrupted = false;
         while let Some(batch) = ahead.take() {

@@ -15,7 +15,7 @@ const OUT_OF_ORDER_NS: i64 = 3_000_000;
 
 /// What one direction counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counts {
+pub(super) struct Counts {
     /// Retransmissions, the fast and spurious ones included.
     pub retrans_packets: u64,
     /// Their captured payload bytes.
@@ -32,7 +32,7 @@ pub struct Counts {
 
 /// One direction, as Wireshark sees it.
 #[derive(Clone, Copy, Debug)]
-pub struct Analysis {
+pub(super) struct Analysis {
     /// What was counted.
     pub counts: Counts,
     /// Expected next sequence number, and when it was reached.
@@ -63,7 +63,12 @@ impl Default for Analysis {
 impl Analysis {
     /// Takes a segment of this direction; `reverse` is the other one, `initial_rtt` the handshake's
     /// round trip in nanoseconds where it was seen.
-    pub fn segment(&mut self, segment: &Segment, reverse: &Analysis, initial_rtt: Option<i64>) {
+    pub(super) fn segment(
+        &mut self,
+        segment: &Segment,
+        reverse: &Analysis,
+        initial_rtt: Option<i64>,
+    ) {
         let flags = segment.flags;
         let len = segment.wire_len();
         let control = flags.syn() || flags.fin() || flags.rst();

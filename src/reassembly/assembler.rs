@@ -13,15 +13,15 @@ use crate::model::{Payload, PayloadSource};
 /// Pieces kept for comparison with later copies. A copy of something older still counts as
 /// overlap, but as not verified. The number is a choice: at 1,460 bytes a segment it spans 370 KB,
 /// more than a round trip's worth of most paths, and costs 12 KB for a busy half-stream.
-pub const HISTORY_PIECES: usize = 256;
+pub(super) const HISTORY_PIECES: usize = 256;
 
 /// Pieces that may wait beyond a large hole before it is taken for final. Bounds what an attacker
 /// can make wait, and is far more than reordering ever delays.
-pub const WAITING_PIECES: usize = 1024;
+pub(super) const WAITING_PIECES: usize = 1024;
 
 /// A run of stream bytes that is new, with its place in the payload file.
 #[derive(Clone, Debug)]
-pub struct Placed {
+pub(super) struct Placed {
     /// Stream offset of the first byte.
     pub offset: u64,
     /// Position of the first byte in the payload file.
@@ -32,7 +32,7 @@ pub struct Placed {
 
 /// What became of the bytes of an inserted segment. The fields add up to its length.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// New bytes, kept.
     pub unique: u64,
     /// Bytes seen before that are the same, or could not be compared.
@@ -68,7 +68,7 @@ struct Elision {
 
 /// The bytes of one half-stream, by reference.
 #[derive(Debug, Default)]
-pub struct Assembler {
+pub(super) struct Assembler {
     captured: RangeSet,
     history: VecDeque<Piece>,
     /// Pieces whose place is not known, by offset.
@@ -81,7 +81,7 @@ pub struct Assembler {
 impl Assembler {
     /// Adds a segment's bytes at `offset`. New runs go to `place`, some perhaps later, when a large
     /// hole before them is filled or taken for final.
-    pub fn insert(
+    pub(super) fn insert(
         &mut self,
         offset: u64,
         payload: &Payload,
@@ -187,7 +187,7 @@ impl Assembler {
     }
 
     /// Takes every hole for final and places what still waits.
-    pub fn finish(&mut self, max_gap: u64, place: &mut dyn FnMut(Placed)) {
+    pub(super) fn finish(&mut self, max_gap: u64, place: &mut dyn FnMut(Placed)) {
         self.place_waiting(max_gap, place);
         while !self.waiting.is_empty() {
             self.close_first_hole();
@@ -220,19 +220,19 @@ impl Assembler {
     }
 
     /// The offsets captured so far.
-    pub const fn captured(&self) -> &RangeSet {
+    pub(super) const fn captured(&self) -> &RangeSet {
         &self.captured
     }
 
     /// Whether the hole that begins at `start` is closed up in the file.
-    pub fn is_elided(&self, start: u64) -> bool {
+    pub(super) fn is_elided(&self, start: u64) -> bool {
         self.elisions
             .iter()
             .any(|hole| hole.start <= start && start < hole.end)
     }
 
     /// Bytes of state beyond the struct itself.
-    pub fn memory(&self) -> usize {
+    pub(super) fn memory(&self) -> usize {
         self.history.capacity() * size_of::<Piece>()
             + self.waiting.len() * size_of::<(u64, Payload)>()
             + self.elisions.capacity() * size_of::<Elision>()

@@ -23,17 +23,11 @@ enum State {
 
 /// Who sent a segment, in Zeek's words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
+pub(super) enum Role {
     /// The client.
     Originator,
     /// The server.
     Responder,
-}
-
-impl Role {
-    const fn index(self) -> usize {
-        self as usize
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,19 +95,19 @@ const LARGE_JUMP: i32 = 1 << 20;
 
 /// Follows one connection.
 #[derive(Clone, Debug, Default)]
-pub struct ConnTracker {
+pub(super) struct ConnTracker {
     ends: [Endpoint; 2],
     history: String,
 }
 
 impl ConnTracker {
     /// The roles were told by a SYN-ACK seen first: Zeek writes `^`.
-    pub fn flipped(&mut self) {
+    pub(super) fn flipped(&mut self) {
         self.history.push('^');
     }
 
     /// What was taken for the client is the server: ends and letters change sides.
-    pub fn swap_roles(&mut self) {
+    pub(super) fn swap_roles(&mut self) {
         self.ends.swap(0, 1);
         self.history = self
             .history
@@ -130,7 +124,7 @@ impl ConnTracker {
 
     /// Takes a segment. `new_gaps` counts the holes in the peer's data that its acknowledgement
     /// passed.
-    pub fn segment(&mut self, segment: &Segment, role: Role, new_gaps: u32) {
+    pub(super) fn segment(&mut self, segment: &Segment, role: Role, new_gaps: u32) {
         let (own, peer) = match &mut self.ends {
             [orig, resp] if role == Role::Originator => (orig, resp),
             [orig, resp] => (resp, orig),
@@ -184,12 +178,12 @@ impl ConnTracker {
     }
 
     /// The letters, in the order of what happened.
-    pub fn history(&self) -> &str {
+    pub(super) fn history(&self) -> &str {
         &self.history
     }
 
     /// The connection's state, by Zeek's decision order.
-    pub fn conn_state(&self, orig_bytes: u64, resp_bytes: u64) -> ConnState {
+    pub(super) fn conn_state(&self, orig_bytes: u64, resp_bytes: u64) -> ConnState {
         use State::{Closed, Established, Inactive, Partial, Reset, SynAckSent, SynSent};
         let [orig, resp] = &self.ends;
         let absent = |state| matches!(state, Inactive | Partial);
@@ -311,21 +305,17 @@ const fn bit(letter: char) -> u16 {
 fn initialise(own: &mut Endpoint, segment: &Segment, end: u32) {
     let syn = segment.flags.syn();
     match own.state {
-        State::Inactive if syn => {
-            own.start = segment.seq;
-            own.last = end;
-        }
-        State::Inactive => {
+        State::Inactive if !syn => {
             own.start = segment.seq.wrapping_sub(1);
             own.last = segment.seq;
         }
-        State::SynSent | State::SynAckSent if syn && segment.seq != own.start => {
+        State::Inactive | State::Established | State::Partial if syn => {
             own.start = segment.seq;
             own.last = end;
         }
-        State::Established | State::Partial if syn => {
-            own.start = segment.seq;
-            own.last = end;
+        // The same number again changes nothing.
+        State::SynSent | State::SynAckSent if syn && segment.seq != own.start => {
+            (own.start, own.last) = (segment.seq, end);
         }
         _ => {}
     }

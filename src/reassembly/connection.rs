@@ -11,7 +11,7 @@ use crate::model::{
 
 /// How far a connection has come; decides which timeout applies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Phase {
+pub(super) enum Phase {
     /// Nothing but SYNs so far.
     Opening,
     /// Data may flow, in one direction at least.
@@ -24,14 +24,14 @@ pub enum Phase {
 
 impl Phase {
     /// Whether the connection is over and only strays can follow.
-    pub const fn is_closed(self) -> bool {
+    pub(super) const fn is_closed(self) -> bool {
         matches!(self, Phase::Finished | Phase::Reset)
     }
 }
 
 /// One direction: the stream, and the counts that need no stream.
 #[derive(Debug, Default)]
-pub struct Half {
+pub(super) struct Half {
     /// Its bytes.
     pub stream: HalfStream,
     /// Wireshark's counts.
@@ -55,7 +55,7 @@ pub struct Half {
 }
 
 /// What a connection needs from outside while it takes a segment.
-pub struct Surroundings<'a> {
+pub(super) struct Surroundings<'a> {
     /// Gives payload bytes.
     pub source: &'a dyn PayloadSource,
     /// Takes events.
@@ -68,7 +68,7 @@ pub struct Surroundings<'a> {
 
 /// A SYN with a new ISN inside a live connection, waiting to be answered or disproved.
 #[derive(Debug)]
-pub struct Candidate {
+pub(super) struct Candidate {
     /// The SYN and its repetitions, with their encapsulations.
     pub segments: Vec<(Segment, Encapsulation)>,
     /// Segments of the old connection that came after it.
@@ -77,7 +77,7 @@ pub struct Candidate {
 
 /// One flow.
 #[derive(Debug)]
-pub struct Connection {
+pub(super) struct Connection {
     /// Both ends.
     pub key: FlowKey,
     /// Number of its first frame.
@@ -117,7 +117,11 @@ pub struct Connection {
 
 impl Connection {
     /// A flow that begins with this segment, which it does not take yet.
-    pub fn new(segment: &Segment, encapsulation: &Encapsulation, tuple_seq: u32) -> Connection {
+    pub(super) fn new(
+        segment: &Segment,
+        encapsulation: &Encapsulation,
+        tuple_seq: u32,
+    ) -> Connection {
         let (client, client_by) = roles(segment).unwrap_or((segment.from, ClientBy::FirstFrame));
         let mut tracker = ConnTracker::default();
         if client_by == ClientBy::SynAck {
@@ -147,12 +151,12 @@ impl Connection {
     }
 
     /// The half that this side sends.
-    pub const fn half(&self, side: Side) -> &Half {
+    pub(super) const fn half(&self, side: Side) -> &Half {
         &self.halves[side as usize]
     }
 
     /// Both halves, the segment's own first.
-    pub const fn halves_mut(&mut self, own: Side) -> (&mut Half, &mut Half) {
+    pub(super) const fn halves_mut(&mut self, own: Side) -> (&mut Half, &mut Half) {
         let [lower, upper] = &mut self.halves;
         match own {
             Side::Lower => (lower, upper),
@@ -161,7 +165,7 @@ impl Connection {
     }
 
     /// What names its files.
-    pub const fn name(&self) -> FlowName {
+    pub(super) const fn name(&self) -> FlowName {
         FlowName {
             flow_id: self.flow_id,
             key: self.key,
@@ -170,7 +174,7 @@ impl Connection {
     }
 
     /// The direction in which this side sends.
-    pub fn direction(&self, side: Side) -> Direction {
+    pub(super) fn direction(&self, side: Side) -> Direction {
         if side == self.client {
             Direction::C2s
         } else {
@@ -179,7 +183,7 @@ impl Connection {
     }
 
     /// Takes a segment that belongs to this flow.
-    pub fn segment(&mut self, segment: &Segment, around: &mut Surroundings<'_>) {
+    pub(super) fn segment(&mut self, segment: &Segment, around: &mut Surroundings<'_>) {
         self.settle_roles(segment);
         self.first_ts = self.first_ts.earliest(segment.ts);
         self.last_ts = self.last_ts.max(segment.ts);
@@ -207,7 +211,7 @@ impl Connection {
     }
 
     /// Memory beyond the struct itself, bytes.
-    pub fn memory(&self) -> usize {
+    pub(super) fn memory(&self) -> usize {
         let candidate = self.candidate.as_ref().map_or(0, |candidate| {
             candidate.segments.capacity() * size_of::<(Segment, Encapsulation)>()
         });
@@ -215,7 +219,7 @@ impl Connection {
     }
 
     /// The window that this side announced last, scaled, bytes.
-    pub fn window_of(&self, side: Side) -> i64 {
+    pub(super) fn window_of(&self, side: Side) -> i64 {
         let scale = |half: &Half| half.syn.and_then(|syn| syn.options.wscale);
         let own = self.half(side);
         // Both SYNs must carry the option (RFC 7323, 2.2); shifts above 14 count as 14 (2.3).
@@ -228,7 +232,7 @@ impl Connection {
 
     /// Finishes both streams, the rest of their bytes going out now. Returns span and holes of the
     /// half that `side` sends.
-    pub fn finish_half(
+    pub(super) fn finish_half(
         &mut self,
         side: Side,
         around: &mut Surroundings<'_>,

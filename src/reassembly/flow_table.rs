@@ -11,7 +11,7 @@ use crate::model::{FlowKey, Timestamp};
 /// Which timeout a flow is under. Each class is a list in the order of last segments, so the flow
 /// to expire next is always at its front.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TimerClass {
+pub(super) enum TimerClass {
     /// The handshake is not complete.
     Opening,
     /// Established or half-closed.
@@ -22,7 +22,8 @@ pub enum TimerClass {
 
 impl TimerClass {
     /// All classes.
-    pub const ALL: [TimerClass; 3] = [TimerClass::Opening, TimerClass::Open, TimerClass::Closed];
+    pub(super) const ALL: [TimerClass; 3] =
+        [TimerClass::Opening, TimerClass::Open, TimerClass::Closed];
 
     const fn of(phase: Phase) -> TimerClass {
         match phase {
@@ -55,11 +56,11 @@ struct List {
 
 /// A slot's number, valid until the flow is removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SlotId(u32);
+pub(super) struct SlotId(u32);
 
 /// The flows of one shard.
 #[derive(Debug)]
-pub struct FlowTable {
+pub(super) struct FlowTable {
     index: HashTable<u32>,
     /// Seeded at random: keys are chosen by attackers. Nothing iterates the table, so the seed
     /// never shows in the output.
@@ -70,7 +71,7 @@ pub struct FlowTable {
 }
 
 /// Memory that one flow costs in the table, bytes.
-pub const FLOW_BYTES: usize = size_of::<Option<Slot>>() + 2 * size_of::<u32>();
+pub(super) const FLOW_BYTES: usize = size_of::<Option<Slot>>() + 2 * size_of::<u32>();
 
 impl Default for FlowTable {
     fn default() -> FlowTable {
@@ -89,19 +90,19 @@ impl Default for FlowTable {
 
 impl FlowTable {
     /// Flows in the table.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.index.len()
     }
 
     /// The flow with this key.
-    pub fn find(&self, key: &FlowKey) -> Option<SlotId> {
+    pub(super) fn find(&self, key: &FlowKey) -> Option<SlotId> {
         let hash = self.hasher.hash_one(key);
         let same = |&at: &u32| self.slot(at).is_some_and(|slot| slot.flow.key == *key);
         self.index.find(hash, same).copied().map(SlotId)
     }
 
     /// Adds a flow; the caller knows that its key is not there.
-    pub fn insert(&mut self, flow: Connection, seen: Timestamp) -> SlotId {
+    pub(super) fn insert(&mut self, flow: Connection, seen: Timestamp) -> SlotId {
         let hash = self.hasher.hash_one(flow.key);
         let class = TimerClass::of(flow.phase);
         let slot = Slot {
@@ -129,7 +130,7 @@ impl FlowTable {
     }
 
     /// The flow in a slot.
-    pub fn get(&mut self, id: SlotId) -> Option<&mut Connection> {
+    pub(super) fn get(&mut self, id: SlotId) -> Option<&mut Connection> {
         self.slots
             .get_mut(id.0 as usize)?
             .as_mut()
@@ -137,12 +138,12 @@ impl FlowTable {
     }
 
     /// Watermark at the flow's last segment.
-    pub fn seen(&self, id: SlotId) -> Timestamp {
+    pub(super) fn seen(&self, id: SlotId) -> Timestamp {
         self.slot(id.0).map_or(Timestamp::NONE, |slot| slot.seen)
     }
 
     /// Moves a flow to the back of the list of its class.
-    pub fn touch(&mut self, id: SlotId, seen: Timestamp) {
+    pub(super) fn touch(&mut self, id: SlotId, seen: Timestamp) {
         self.unlink(id.0);
         let Some(slot) = self.slot_mut(id.0) else {
             return;
@@ -154,7 +155,7 @@ impl FlowTable {
     }
 
     /// Takes a flow out.
-    pub fn remove(&mut self, id: SlotId) -> Option<Connection> {
+    pub(super) fn remove(&mut self, id: SlotId) -> Option<Connection> {
         self.unlink(id.0);
         let slot = self.slots.get_mut(id.0 as usize)?.take()?;
         if let Ok(entry) = self.index.find_entry(slot.hash, |&at| at == id.0) {
@@ -165,7 +166,7 @@ impl FlowTable {
     }
 
     /// The flow of this class that has been silent for longest, and since when.
-    pub fn longest_idle(&self, class: TimerClass) -> Option<(SlotId, Timestamp)> {
+    pub(super) fn longest_idle(&self, class: TimerClass) -> Option<(SlotId, Timestamp)> {
         let front = self.lists[class as usize].front;
         self.slot(front).map(|slot| (SlotId(front), slot.seen))
     }

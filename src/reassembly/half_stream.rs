@@ -10,22 +10,22 @@ use crate::model::{GapCause, Payload, PayloadSource, Segment};
 /// Segments held at the start of a half-stream whose SYN was not seen, before the lowest sequence
 /// number among them becomes offset 0. A choice: reordering in captures rarely spans more than a
 /// handful of segments.
-pub const HEAD_SEGMENTS: usize = 32;
+pub(super) const HEAD_SEGMENTS: usize = 32;
 
 /// A segment that begins this far beyond everything known of its stream, and beyond the
 /// receiver's window, is wild: it is held until something confirms it. Bytes. The same 16 MiB as
 /// the default of `--max-gap`.
-pub const WILD_DISTANCE: i64 = 16 << 20;
+pub(super) const WILD_DISTANCE: i64 = 16 << 20;
 
 /// Wild segments held at most; beyond that the oldest is rejected. They are rare in honest
 /// traffic, so a small number serves, and bounds what forged ones can cost.
-pub const WILD_SEGMENTS: usize = 64;
+pub(super) const WILD_SEGMENTS: usize = 64;
 
 /// So many wild segments near each other confirm each other.
 const WILD_QUORUM: usize = 3;
 
 /// What an insertion needs from outside the half-stream.
-pub struct Context<'a> {
+pub(super) struct Context<'a> {
     /// Gives the bytes, for comparison.
     pub source: &'a dyn PayloadSource,
     /// Who wins an overlap.
@@ -65,7 +65,7 @@ enum Base {
 
 /// What became of a half-stream's captured payload, bytes. The first five add up to all of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Bytes {
+pub(super) struct Bytes {
     /// Kept.
     pub unique: u64,
     /// Captured before, and the same or not comparable.
@@ -90,7 +90,7 @@ impl Bytes {
 
 /// A hole of a finished half-stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Hole {
+pub(super) struct Hole {
     /// First missing offset.
     pub start: u64,
     /// One past the last.
@@ -103,7 +103,7 @@ pub struct Hole {
 
 /// One direction of a flow.
 #[derive(Debug)]
-pub struct HalfStream {
+pub(super) struct HalfStream {
     base: Base,
     assembler: Assembler,
     /// Offsets that were captured without their bytes (snap length).
@@ -142,7 +142,7 @@ impl Default for HalfStream {
 
 impl HalfStream {
     /// Takes a segment of this direction.
-    pub fn segment(&mut self, segment: &Segment, context: &mut Context<'_>) {
+    pub(super) fn segment(&mut self, segment: &Segment, context: &mut Context<'_>) {
         let flags = segment.flags;
         if flags.rst() {
             // Text on a RST tells why the connection was reset (RFC 9293, 3.5.3); it is no part
@@ -178,7 +178,7 @@ impl HalfStream {
 
     /// Takes an acknowledgement by the peer. Returns how many holes it passed that no earlier one
     /// had passed: bytes that the receiver has and the capture has not.
-    pub fn acknowledge(&mut self, ack: u32, context: &mut Context<'_>) -> u32 {
+    pub(super) fn acknowledge(&mut self, ack: u32, context: &mut Context<'_>) -> u32 {
         let Base::Origin(origin) = self.base else {
             return 0;
         };
@@ -204,7 +204,7 @@ impl HalfStream {
     /// Whether a RST with this sequence number lies where the peer could accept it: from what it
     /// has acknowledged to the end of its window (RFC 9293, 3.10.7.4), or where the sender's next
     /// byte would be. With nothing known of the stream every RST is plausible.
-    pub fn rst_is_plausible(&self, seq: u32, window: i64) -> bool {
+    pub(super) fn rst_is_plausible(&self, seq: u32, window: i64) -> bool {
         match &self.base {
             Base::Origin(origin) => {
                 let offset = unwrap(*origin, self.next, seq);
@@ -220,7 +220,7 @@ impl HalfStream {
     }
 
     /// The sequence number of offset 0, where it is known.
-    pub const fn origin(&self) -> Option<u32> {
+    pub(super) const fn origin(&self) -> Option<u32> {
         match self.base {
             Base::Origin(origin) => Some(origin),
             Base::Head(_) => None,
@@ -228,7 +228,7 @@ impl HalfStream {
     }
 
     /// Sequence number of the first segment that waits for offset 0 to become known.
-    pub fn head_seq(&self) -> Option<u32> {
+    pub(super) fn head_seq(&self) -> Option<u32> {
         match &self.base {
             Base::Head(head) => {
                 let first = head.first()?.seq;
@@ -241,7 +241,7 @@ impl HalfStream {
     }
 
     /// Whether `seq` is near what this half-stream has sent: it belongs to this connection.
-    pub fn is_near(&self, seq: u32, window: i64) -> bool {
+    pub(super) fn is_near(&self, seq: u32, window: i64) -> bool {
         let near = |at: u32| i64::from(distance(at, seq)).abs() <= WILD_DISTANCE + window;
         match &self.base {
             #[expect(
@@ -256,7 +256,7 @@ impl HalfStream {
 
     /// The stream is over: everything held finds its place or is rejected. Returns its span (the
     /// highest offset reached) and its holes, ascending.
-    pub fn finish(&mut self, context: &mut Context<'_>) -> (u64, Vec<Hole>) {
+    pub(super) fn finish(&mut self, context: &mut Context<'_>) -> (u64, Vec<Hole>) {
         self.settle_head(context);
         for held in std::mem::take(&mut self.wild) {
             self.bytes.rejected += u64::from(held.payload.len());
@@ -283,7 +283,7 @@ impl HalfStream {
     }
 
     /// Bytes of state beyond the struct itself.
-    pub fn memory(&self) -> usize {
+    pub(super) fn memory(&self) -> usize {
         let head = match &self.base {
             Base::Head(head) => head.capacity(),
             Base::Origin(_) => 0,

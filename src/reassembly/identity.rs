@@ -10,7 +10,7 @@ const REORDERED_SYN: i32 = 0xffff;
 
 /// What a segment is to the flow that holds its key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Relation {
+pub(super) enum Relation {
     /// It belongs to it.
     Same,
     /// It begins a new flow.
@@ -22,7 +22,7 @@ pub enum Relation {
 }
 
 /// Tells what `segment` is to `flow`.
-pub fn relation(flow: &Connection, segment: &Segment) -> Relation {
+pub(super) fn relation(flow: &Connection, segment: &Segment) -> Relation {
     let flags = segment.flags;
     if flags.rst() {
         return if answers_candidate(flow, segment) {

@@ -30,7 +30,7 @@ impl OverlapPolicy {
 }
 
 /// How many bytes of two copies of the same range differ.
-pub fn differing_bytes(kept: &[u8], other: &[u8]) -> u64 {
+pub(super) fn differing_bytes(kept: &[u8], other: &[u8]) -> u64 {
     if kept == other {
         return 0;
     }

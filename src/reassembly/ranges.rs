@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 /// A stream without loss lives in `prefix` alone and costs no allocation. Islands stand in a tree
 /// because a hostile capture can make as many as it has segments, in any order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RangeSet {
+pub(super) struct RangeSet {
     prefix: u64,
     islands: BTreeMap<u64, u64>,
 }
 
 /// A part of an inserted range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Part {
+pub(super) enum Part {
     /// Was not in the set: `start..end`.
     Fresh(u64, u64),
     /// Was in the set already: `start..end`.
@@ -26,7 +26,7 @@ pub enum Part {
 
 impl RangeSet {
     /// Adds `start..end` and tells its parts in ascending order.
-    pub fn insert(&mut self, start: u64, end: u64, mut tell: impl FnMut(Part)) {
+    pub(super) fn insert(&mut self, start: u64, end: u64, mut tell: impl FnMut(Part)) {
         if start >= end {
             return;
         }
@@ -86,19 +86,20 @@ impl RangeSet {
     }
 
     /// End of the range that starts at 0.
-    pub const fn prefix(&self) -> u64 {
+    pub(super) const fn prefix(&self) -> u64 {
         self.prefix
     }
 
     /// The end of the last range; 0 for the empty set.
-    pub fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         self.islands
             .last_key_value()
             .map_or(self.prefix, |(_, &end)| end)
     }
 
     /// Whether `at` is in the set.
-    pub fn contains(&self, at: u64) -> bool {
+    #[cfg(test)]
+    pub(super) fn contains(&self, at: u64) -> bool {
         at < self.prefix
             || self
                 .islands
@@ -108,7 +109,7 @@ impl RangeSet {
     }
 
     /// The holes within `from..to`, ascending.
-    pub fn holes(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+    pub(super) fn holes(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
         let mut at = from.max(self.prefix);
         if let Some((_, &end)) = self.islands.range(..=at).next_back() {
             at = at.max(end);
@@ -119,21 +120,14 @@ impl RangeSet {
                 return None;
             }
             let start = at;
-            match islands.next() {
-                Some((&s, &e)) => {
-                    at = e;
-                    Some((start, s.min(to)))
-                }
-                None => {
-                    at = to;
-                    Some((start, to))
-                }
-            }
+            let (end, next) = islands.next().map_or((to, to), |(&s, &e)| (s.min(to), e));
+            at = next;
+            Some((start, end))
         })
     }
 
     /// How many islands there are; each costs memory.
-    pub fn islands(&self) -> usize {
+    pub(super) fn islands(&self) -> usize {
         self.islands.len()
     }
 }

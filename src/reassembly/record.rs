@@ -6,7 +6,7 @@ use crate::model::{Direction, EndReason, FlowRecord, Gap, GapCause, HalfRecord, 
 /// Finishes a flow: the rest of its bytes and its gaps go to the sink, and then its row.
 ///
 /// `unclosed` is the reason where neither FIN nor RST closed the flow.
-pub fn finish(mut flow: Connection, unclosed: EndReason, around: &mut Surroundings<'_>) {
+pub(super) fn finish(mut flow: Connection, unclosed: EndReason, around: &mut Surroundings<'_>) {
     let flow_id = flow.flow_id;
     let mut lost = [false; 2];
     let mut halves = [HalfRecord::default(), HalfRecord::default()];

@@ -160,16 +160,23 @@ pub(in crate::decode) fn text(segment: &Segment, data: &[u8]) -> Vec<u8> {
     segment.payload.bytes(data).into_owned()
 }
 
-/// The frame carries [`TEXT`], and cut at any length it carries a beginning of it or nothing.
+/// The frame carries [`TEXT`], and cut at any length it carries a beginning of it or nothing:
+/// whether a snap length cut it, which the segment then says, or it was that short on the wire.
 /// Gives the names of its tunnels.
 pub(in crate::decode) fn carries_text(link: u16, data: &[u8]) -> String {
     for length in 0..data.len() {
-        let cut = &data[..length];
-        let run = decode(&raw(link, cut));
-        for segment in &run.segments {
-            let got = text(segment, cut);
-            assert!(TEXT.starts_with(&got), "cut at {length}: {got:?}");
-            assert_eq!(segment.wire_len() as usize, TEXT.len(), "cut at {length}");
+        let short = raw(link, &data[..length]);
+        let snapped = RawFrame {
+            original_len: u32::try_from(data.len()).unwrap(),
+            ..short
+        };
+        for (frame, wire_len) in [(short, None), (snapped, Some(TEXT.len()))] {
+            for segment in &decode(&frame).segments {
+                let got = text(segment, frame.data);
+                assert!(TEXT.starts_with(&got), "cut at {length}: {got:?}");
+                let wire_len = wire_len.unwrap_or(got.len());
+                assert_eq!(segment.wire_len() as usize, wire_len, "cut at {length}");
+            }
         }
     }
     let run = decode(&raw(link, data));
