@@ -14,7 +14,10 @@ fn the_program_agrees_with_every_scenario() {
     let wanted = std::env::var("SCENARIO").unwrap_or_default();
     let mut failures = Vec::new();
     let mut run = 0;
-    for scenario in Scenario::load_all().iter().filter(|s| s.name.contains(&wanted)) {
+    for scenario in Scenario::load_all()
+        .iter()
+        .filter(|s| s.name.contains(&wanted))
+    {
         run += 1;
         for base in BASE_ISNS {
             let name = scenario.name.replace('/', "-");

@@ -22,10 +22,22 @@ pub enum Format {
 impl Format {
     /// Every format, for tests that go through them.
     pub const ALL: [Format; 6] = [
-        Format::Pcap { big_endian: false, nanos: false },
-        Format::Pcap { big_endian: false, nanos: true },
-        Format::Pcap { big_endian: true, nanos: false },
-        Format::Pcap { big_endian: true, nanos: true },
+        Format::Pcap {
+            big_endian: false,
+            nanos: false,
+        },
+        Format::Pcap {
+            big_endian: false,
+            nanos: true,
+        },
+        Format::Pcap {
+            big_endian: true,
+            nanos: false,
+        },
+        Format::Pcap {
+            big_endian: true,
+            nanos: true,
+        },
         Format::Pcapng { big_endian: false },
         Format::Pcapng { big_endian: true },
     ];
@@ -37,11 +49,19 @@ impl Format {
     }
 
     fn word(self, value: u32) -> [u8; 4] {
-        if self.big_endian() { value.to_be_bytes() } else { value.to_le_bytes() }
+        if self.big_endian() {
+            value.to_be_bytes()
+        } else {
+            value.to_le_bytes()
+        }
     }
 
     fn half(self, value: u16) -> [u8; 2] {
-        if self.big_endian() { value.to_be_bytes() } else { value.to_le_bytes() }
+        if self.big_endian() {
+            value.to_be_bytes()
+        } else {
+            value.to_le_bytes()
+        }
     }
 }
 
@@ -91,7 +111,12 @@ impl<W: Write> CaptureWriter<W> {
         }
         out.write_all(&header)?;
         let bytes = header.len() as u64;
-        Ok(CaptureWriter { out, format, frames: 0, bytes })
+        Ok(CaptureWriter {
+            out,
+            format,
+            frames: 0,
+            bytes,
+        })
     }
 
     /// Appends a frame of which `data` was captured and `original_len` bytes were on the wire.

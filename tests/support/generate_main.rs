@@ -101,7 +101,9 @@ fn size(text: &str) -> Result<u64, String> {
         _ => (text, 1),
     };
     let number: u64 = number.parse().map_err(|e| format!("{text}: {e}"))?;
-    number.checked_mul(unit).ok_or_else(|| format!("{text} is too large"))
+    number
+        .checked_mul(unit)
+        .ok_or_else(|| format!("{text} is too large"))
 }
 
 fn config(args: &Args) -> Config {
@@ -114,10 +116,22 @@ fn config(args: &Args) -> Config {
     config.seed = args.seed;
     config.snaplen = args.snaplen;
     config.format = match args.format {
-        FormatName::Pcap => Format::Pcap { big_endian: false, nanos: false },
-        FormatName::PcapNs => Format::Pcap { big_endian: false, nanos: true },
-        FormatName::PcapBe => Format::Pcap { big_endian: true, nanos: false },
-        FormatName::PcapNsBe => Format::Pcap { big_endian: true, nanos: true },
+        FormatName::Pcap => Format::Pcap {
+            big_endian: false,
+            nanos: false,
+        },
+        FormatName::PcapNs => Format::Pcap {
+            big_endian: false,
+            nanos: true,
+        },
+        FormatName::PcapBe => Format::Pcap {
+            big_endian: true,
+            nanos: false,
+        },
+        FormatName::PcapNsBe => Format::Pcap {
+            big_endian: true,
+            nanos: true,
+        },
         FormatName::Pcapng => Format::Pcapng { big_endian: false },
         FormatName::PcapngBe => Format::Pcapng { big_endian: true },
     };
@@ -164,12 +178,20 @@ fn main() -> io::Result<()> {
             truth.flush()
         });
         let summary = generate(&config, out, |flow| {
-            sender.send(flow).map_err(|_| io::Error::other("the truth could not be written"))
+            sender
+                .send(flow)
+                .map_err(|_| io::Error::other("the truth could not be written"))
         });
         drop(sender);
-        hasher.join().map_err(|_| io::Error::other("the hashing thread panicked"))??;
+        hasher
+            .join()
+            .map_err(|_| io::Error::other("the hashing thread panicked"))??;
         summary?
     };
     let mut stderr = io::stderr();
-    writeln!(stderr, "{} frames, {} flows, {} bytes", summary.frames, summary.flows, summary.bytes)
+    writeln!(
+        stderr,
+        "{} frames, {} flows, {} bytes",
+        summary.frames, summary.flows, summary.bytes
+    )
 }

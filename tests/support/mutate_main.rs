@@ -69,8 +69,10 @@ fn main() -> io::Result<ExitCode> {
     if bases.is_empty() {
         return Err(io::Error::other("no captures to start from"));
     }
-    let bases: Vec<(PathBuf, Vec<u8>)> =
-        bases.into_iter().map(|path| Ok((path.clone(), fs::read(path)?))).collect::<io::Result<_>>()?;
+    let bases: Vec<(PathBuf, Vec<u8>)> = bases
+        .into_iter()
+        .map(|path| Ok((path.clone(), fs::read(path)?)))
+        .collect::<io::Result<_>>()?;
     let scratch = tempfile::tempdir_in(&args.scratch)?;
     let (next, failures) = (AtomicU64::new(0), AtomicU64::new(0));
     let started = Instant::now();
@@ -83,12 +85,24 @@ fn main() -> io::Result<ExitCode> {
                 scope.spawn(worker)
             })
             .collect();
-        workers.into_iter().try_for_each(|w| w.join().expect("a worker does not panic"))
+        workers
+            .into_iter()
+            .try_for_each(|w| w.join().expect("a worker does not panic"))
     })?;
-    let (runs, failures) = (next.load(Ordering::Relaxed).min(args.count), failures.into_inner());
+    let (runs, failures) = (
+        next.load(Ordering::Relaxed).min(args.count),
+        failures.into_inner(),
+    );
     let seconds = started.elapsed().as_secs_f64();
-    writeln!(io::stderr(), "{runs} runs in {seconds:.0} s, {failures} failures")?;
-    Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    writeln!(
+        io::stderr(),
+        "{runs} runs in {seconds:.0} s, {failures} failures"
+    )?;
+    Ok(if failures == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn collect(path: &Path, largest: u64, into: &mut Vec<PathBuf>) -> io::Result<()> {
@@ -131,11 +145,18 @@ fn work(
         }
         if let Some(verdict) = &verdict {
             failures.fetch_add(1, Ordering::Relaxed);
-            writeln!(io::stderr(), "run {index}, from {}: {verdict}", base.display())?;
+            writeln!(
+                io::stderr(),
+                "run {index}, from {}: {verdict}",
+                base.display()
+            )?;
         }
         if verdict.is_some() || args.only.is_some() {
             fs::create_dir_all(&args.keep)?;
-            fs::write(args.keep.join(format!("{}-{index}.pcap", args.seed)), &mutated)?;
+            fs::write(
+                args.keep.join(format!("{}-{index}.pcap", args.seed)),
+                &mutated,
+            )?;
         }
     }
 }
@@ -155,13 +176,20 @@ fn trial(args: &Args, input: &Path, out: &Path) -> io::Result<Option<String>> {
     let mut pipe = child.stderr.take().expect("stderr is piped");
     let reader = thread::spawn(move || {
         let mut said = Vec::new();
-        pipe.read_to_end(&mut said).map(|_| String::from_utf8_lossy(&said).into_owned())
+        pipe.read_to_end(&mut said)
+            .map(|_| String::from_utf8_lossy(&said).into_owned())
     });
     let verdict = watch(args, &mut child)?;
     let said = reader.join().expect("the reader does not panic")?;
-    let quote = || said.lines().find(|l| l.contains("panicked")).unwrap_or("").to_owned();
+    let quote = || {
+        said.lines()
+            .find(|l| l.contains("panicked"))
+            .unwrap_or("")
+            .to_owned()
+    };
     Ok(verdict.map(|v| format!("{v} {}", quote())).or_else(|| {
-        said.contains("panicked").then(|| format!("a panic that was caught: {}", quote()))
+        said.contains("panicked")
+            .then(|| format!("a panic that was caught: {}", quote()))
     }))
 }
 

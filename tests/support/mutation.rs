@@ -20,7 +20,9 @@ pub(crate) fn mutate(base: &[u8], prng: &mut Prng) -> Vec<u8> {
                 bytes.drain(anywhere..end);
             }
             4 => {
-                let junk: Vec<u8> = (0..prng.between(1, 100)).map(|_| prng.word() as u8).collect();
+                let junk: Vec<u8> = (0..prng.between(1, 100))
+                    .map(|_| prng.word() as u8)
+                    .collect();
                 bytes.splice(anywhere..anywhere, junk);
             }
             5 => {
@@ -48,7 +50,11 @@ pub(crate) fn mutate(base: &[u8], prng: &mut Prng) -> Vec<u8> {
 fn records(base: &[u8]) -> Vec<usize> {
     let word = |at: usize, big: bool| {
         let bytes: [u8; 4] = base.get(at..at + 4)?.try_into().ok()?;
-        Some(if big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) } as usize)
+        Some(if big {
+            u32::from_be_bytes(bytes)
+        } else {
+            u32::from_le_bytes(bytes)
+        } as usize)
     };
     let mut starts = Vec::new();
     if base.starts_with(&[0x0a, 0x0d, 0x0d, 0x0a]) {
@@ -70,16 +76,34 @@ fn records(base: &[u8]) -> Vec<usize> {
 }
 
 fn pick(records: &[usize], prng: &mut Prng) -> usize {
-    records.get(prng.below(records.len() as u64) as usize).copied().unwrap_or(0)
+    records
+        .get(prng.below(records.len() as u64) as usize)
+        .copied()
+        .unwrap_or(0)
 }
 
 /// Puts a value that is hard to bear at `at`, one, two or four bytes wide.
 fn extreme(bytes: &mut [u8], at: usize, prng: &mut Prng) {
-    let values =
-        [0, 1, 0xff, 0x7f, 0x80, 0xffff, 0x8000, 0x7fff_ffff, 0x8000_0000, u32::MAX, prng.word()];
+    let values = [
+        0,
+        1,
+        0xff,
+        0x7f,
+        0x80,
+        0xffff,
+        0x8000,
+        0x7fff_ffff,
+        0x8000_0000,
+        u32::MAX,
+        prng.word(),
+    ];
     let value = values[prng.below(values.len() as u64) as usize];
     let width = [1, 2, 4][prng.below(3) as usize];
-    let value = if prng.chance(0.5) { value.to_le_bytes() } else { value.to_be_bytes() };
+    let value = if prng.chance(0.5) {
+        value.to_le_bytes()
+    } else {
+        value.to_be_bytes()
+    };
     for (offset, byte) in value.iter().take(width).enumerate() {
         if let Some(place) = bytes.get_mut(at + offset) {
             *place = *byte;

@@ -23,7 +23,10 @@ pub struct Output {
 /// Runs the program with these arguments. Colours and bars are off since nothing is a terminal.
 pub fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
     let program = option_env!("CARGO_BIN_EXE_bulkreasm").expect("only tests know the program");
-    let output = Command::new(program).args(args).output().expect("the program starts");
+    let output = Command::new(program)
+        .args(args)
+        .output()
+        .expect("the program starts");
     Output {
         status: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -64,7 +67,8 @@ impl Row {
 
     /// An integer that is never null.
     pub fn int(&self, column: &str) -> i64 {
-        self.maybe_int(column).unwrap_or_else(|| panic!("column {column} is null"))
+        self.maybe_int(column)
+            .unwrap_or_else(|| panic!("column {column} is null"))
     }
 
     /// A boolean that is never null.
@@ -96,7 +100,10 @@ pub fn read_table(path: &Path) -> Result<Vec<Row>, String> {
     let rows = reader.get_row_iter(None).map_err(|e| explain(&e))?;
     rows.map(|row| {
         let row = row.map_err(|e| explain(&e))?;
-        Ok(Row(row.get_column_iter().map(|(name, value)| (name.clone(), value.clone())).collect()))
+        Ok(Row(row
+            .get_column_iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()))
     })
     .collect()
 }
@@ -150,12 +157,19 @@ impl Results {
                 elided: row.bool("elided"),
             })
             .collect();
-        Ok(Results { directory: directory.to_owned(), flows, gaps, manifest })
+        Ok(Results {
+            directory: directory.to_owned(),
+            flows,
+            gaps,
+            manifest,
+        })
     }
 
     /// The payload file of a direction; empty where there is none.
     pub fn payload(&self, flow: &Row, direction: &str) -> Vec<u8> {
-        let Some(path) = flow.text(&format!("{direction}_path")) else { return Vec::new() };
+        let Some(path) = flow.text(&format!("{direction}_path")) else {
+            return Vec::new();
+        };
         let path = self.directory.join(path);
         fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
     }
@@ -163,8 +177,11 @@ impl Results {
     /// The gaps of a direction of a flow, in order of offset.
     pub fn gaps_of(&self, flow: &Row, direction: &str) -> Vec<&GapRow> {
         let id = flow.int("flow_id");
-        let mut gaps: Vec<&GapRow> =
-            self.gaps.iter().filter(|g| g.flow_id == id && g.direction == direction).collect();
+        let mut gaps: Vec<&GapRow> = self
+            .gaps
+            .iter()
+            .filter(|g| g.flow_id == id && g.direction == direction)
+            .collect();
         gaps.sort_by_key(|g| g.offset);
         gaps
     }
@@ -177,7 +194,11 @@ pub fn reassemble(capture: &Path, out: &Path, args: &[String]) -> Result<Results
     all.extend(args.iter().map(OsStr::new));
     let output = run(all);
     if output.status != Some(0) {
-        return Err(format!("exit status {:?}, it said: {}", output.status, output.stderr.trim()));
+        return Err(format!(
+            "exit status {:?}, it said: {}",
+            output.status,
+            output.stderr.trim()
+        ));
     }
     Results::read(out)
 }

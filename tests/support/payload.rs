@@ -27,7 +27,11 @@ impl Content {
     pub fn fill(self, offset: u64, out: &mut [u8]) {
         let skip = (offset % 8) as usize;
         let mut index = offset / 8;
-        let (head, rest) = out.split_at_mut(if skip == 0 { 0 } else { (8 - skip).min(out.len()) });
+        let (head, rest) = out.split_at_mut(if skip == 0 {
+            0
+        } else {
+            (8 - skip).min(out.len())
+        });
         if !head.is_empty() {
             head.copy_from_slice(&self.word(index)[skip..skip + head.len()]);
             index += 1;

@@ -148,7 +148,11 @@ impl HalfFacts {
             let mut push = |start: u64, end: u64, cause: &str| {
                 if start < end {
                     let (offset, length) = (start, end - start);
-                    gaps.push(GapTruth { offset, length, cause: cause.to_owned() });
+                    gaps.push(GapTruth {
+                        offset,
+                        length,
+                        cause: cause.to_owned(),
+                    });
                 }
             };
             let mut at = start;
@@ -187,8 +191,11 @@ mod tests {
         file.drain(20_000..40_000);
         file.drain(..100);
         assert_eq!(truth.sha256_without_gaps, Some(sha256(&file)));
-        let gaps: Vec<_> =
-            truth.gaps.iter().map(|g| (g.offset, g.length, g.cause.as_str())).collect();
+        let gaps: Vec<_> = truth
+            .gaps
+            .iter()
+            .map(|g| (g.offset, g.length, g.cause.as_str()))
+            .collect();
         assert_eq!(
             gaps,
             [

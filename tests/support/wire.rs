@@ -50,7 +50,11 @@ impl Link {
         out.extend_from_slice(&[0x02, 0, 0, 0, 0, if upwards { 1 } else { 2 }]);
         out.extend_from_slice(&[0x02, 0, 0, 0, 0, if upwards { 2 } else { 1 }]);
         if let Some(vlan) = self.vlan {
-            let outer_type: u16 = if self.inner_vlan.is_some() { 0x88a8 } else { 0x8100 };
+            let outer_type: u16 = if self.inner_vlan.is_some() {
+                0x88a8
+            } else {
+                0x8100
+            };
             out.extend_from_slice(&outer_type.to_be_bytes());
             out.extend_from_slice(&vlan.to_be_bytes());
             if let Some(inner) = self.inner_vlan {
@@ -142,7 +146,10 @@ pub fn frame(packet: &TcpPacket<'_>, link: Link, out: &mut Vec<u8>) {
 /// Splits a segment into frames of IP fragments that carry `size` bytes each; `size` is a multiple
 /// of eight.
 pub fn fragments(packet: &TcpPacket<'_>, link: Link, size: usize) -> Vec<Vec<u8>> {
-    assert!(size > 0 && size.is_multiple_of(8), "fragments carry a multiple of eight bytes");
+    assert!(
+        size > 0 && size.is_multiple_of(8),
+        "fragments carry a multiple of eight bytes"
+    );
     let mut whole = Vec::new();
     ip_packet(packet, &mut whole);
     let (header, body) = whole.split_at(ip_header_len(packet.src));
@@ -238,11 +245,17 @@ mod tests {
     #[test]
     fn checksums_hold() {
         let mut ip = Vec::new();
-        ip_packet(&packet("192.0.2.1:1000", "198.51.100.7:80", b"odd"), &mut ip);
+        ip_packet(
+            &packet("192.0.2.1:1000", "198.51.100.7:80", b"odd"),
+            &mut ip,
+        );
         assert_eq!(fold(sum(&ip[..20])), [0, 0]);
         assert!(tcp_sum_is_zero(&ip, 20, &ip[12..20]));
         ip.clear();
-        ip_packet(&packet("[2001:db8::1]:1000", "[2001:db8::2]:80", b"even"), &mut ip);
+        ip_packet(
+            &packet("[2001:db8::1]:1000", "[2001:db8::2]:80", b"even"),
+            &mut ip,
+        );
         assert!(tcp_sum_is_zero(&ip, 40, &ip[8..40]));
     }
 
@@ -267,8 +280,10 @@ mod tests {
             ip_packet(&packet, &mut whole);
             let frames = fragments(&packet, Link::default(), 16);
             assert_eq!(frames.len(), 3);
-            let joined: Vec<u8> =
-                frames.iter().flat_map(|f| f[14 + skip..].iter().copied()).collect();
+            let joined: Vec<u8> = frames
+                .iter()
+                .flat_map(|f| f[14 + skip..].iter().copied())
+                .collect();
             assert_eq!(joined, whole[ip_header_len(packet.src)..]);
         }
     }

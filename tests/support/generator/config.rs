@@ -85,7 +85,10 @@ impl Config {
             bytes: 2_100_000_000,
             concurrent: 256,
             sizes: Sizes::Even,
-            format: Format::Pcap { big_endian: false, nanos: false },
+            format: Format::Pcap {
+                big_endian: false,
+                nanos: false,
+            },
             snaplen: 0,
             loss: 0.0,
             reorder: 0.0,

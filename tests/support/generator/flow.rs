@@ -95,14 +95,29 @@ pub fn ends(index: u64, ipv6: bool, prng: &mut Prng) -> [SocketAddr; 2] {
     let server_host = prng.between(1, 200) as u8;
     let server_port = [80, 443, 8080, 25, 5201][prng.below(5) as usize];
     if ipv6 {
-        let net = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, (host >> 16) as u16, host as u16 + 1);
+        let net = Ipv6Addr::new(
+            0x2001,
+            0xdb8,
+            1,
+            0,
+            0,
+            0,
+            (host >> 16) as u16,
+            host as u16 + 1,
+        );
         let server = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, server_host.into());
-        [SocketAddr::from((net, port)), SocketAddr::from((server, server_port))]
+        [
+            SocketAddr::from((net, port)),
+            SocketAddr::from((server, server_port)),
+        ]
     } else {
         // Benchmark and documentation ranges (RFC 2544, RFC 5737).
         let net = Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 1)) + host);
         let server = Ipv4Addr::new(203, 0, 113, server_host);
-        [SocketAddr::from((net, port)), SocketAddr::from((server, server_port))]
+        [
+            SocketAddr::from((net, port)),
+            SocketAddr::from((server, server_port)),
+        ]
     }
 }
 
@@ -119,7 +134,11 @@ impl Flow {
         };
         let wrap = prng.chance(config.wrap);
         let mut isn = || {
-            if wrap { u32::MAX - prng.below(3_000) as u32 } else { prng.word() }
+            if wrap {
+                u32::MAX - prng.below(3_000) as u32
+            } else {
+                prng.word()
+            }
         };
         let isn = [isn(), isn()];
         let end = match prng.fraction() {
@@ -130,12 +149,17 @@ impl Flow {
         let midstream = prng.chance(config.midstream);
         let vlan = prng.chance(config.vlan).then(|| 100 + prng.below(3) as u16);
         let inner = prng.chance(1.0 / 3.0).then(|| 10 + prng.below(3) as u16);
-        let fragment = prng.chance(config.fragment).then(|| 8 * prng.between(20, 70) as usize);
+        let fragment = prng
+            .chance(config.fragment)
+            .then(|| 8 * prng.between(20, 70) as usize);
         let turns = turns(config, prng);
         Flow {
             ends,
             isn,
-            link: Link { vlan, inner_vlan: inner },
+            link: Link {
+                vlan,
+                inner_vlan: inner,
+            },
             timestamps,
             padded: prng.chance(0.5),
             fragment,
@@ -250,10 +274,21 @@ impl Flow {
     fn ideal(&mut self) -> Option<Plan> {
         let (closer, peer) = (self.closer, 1 - self.closer);
         let (plan, next) = match self.phase {
-            Phase::Syn => (Plan { offset: -1, ack: 0, ..self.plan(0, SYN) }, Phase::SynAck),
-            Phase::SynAck => {
-                (Plan { offset: -1, ..self.plan(1, SYN | ACK) }, Phase::HandshakeAck)
-            }
+            Phase::Syn => (
+                Plan {
+                    offset: -1,
+                    ack: 0,
+                    ..self.plan(0, SYN)
+                },
+                Phase::SynAck,
+            ),
+            Phase::SynAck => (
+                Plan {
+                    offset: -1,
+                    ..self.plan(1, SYN | ACK)
+                },
+                Phase::HandshakeAck,
+            ),
             Phase::HandshakeAck => (self.plan(0, ACK), Phase::Data),
             Phase::Data => match self.data() {
                 Some(plan) => (plan, Phase::Data),
@@ -265,11 +300,24 @@ impl Flow {
             },
             Phase::SecondFin => {
                 let plan = self.plan(peer, FIN | ACK);
-                (Plan { ack: plan.ack + 1, ..plan }, Phase::LastAck)
+                (
+                    Plan {
+                        ack: plan.ack + 1,
+                        ..plan
+                    },
+                    Phase::LastAck,
+                )
             }
             Phase::LastAck => {
                 let plan = self.plan(closer, ACK);
-                (Plan { offset: plan.offset + 1, ack: plan.ack + 1, ..plan }, Phase::Done)
+                (
+                    Plan {
+                        offset: plan.offset + 1,
+                        ack: plan.ack + 1,
+                        ..plan
+                    },
+                    Phase::Done,
+                )
             }
             Phase::Done => return None,
         };
@@ -288,7 +336,10 @@ impl Flow {
         }
         let len = left.min(self.mss);
         let flags = if len == left { PSH | ACK } else { ACK };
-        let plan = Plan { len: len as usize, ..self.plan(from, flags) };
+        let plan = Plan {
+            len: len as usize,
+            ..self.plan(from, flags)
+        };
         self.halves[from].span += len;
         self.unacked += 1;
         self.turns[0].1 -= len;
@@ -300,14 +351,21 @@ impl Flow {
 fn turns(config: &Config, prng: &mut Prng) -> VecDeque<(usize, u64)> {
     // Ten frames of a short flow carry no data; a data segment costs about 110 bytes of headers,
     // its own and half an acknowledgement.
-    let per_flow = (config.bytes / config.flows.max(1)).saturating_sub(500).max(100);
-    let mean = if per_flow > 2_000 { per_flow * 1460 / 1570 } else { per_flow.saturating_sub(300) };
+    let per_flow = (config.bytes / config.flows.max(1))
+        .saturating_sub(500)
+        .max(100);
+    let mean = if per_flow > 2_000 {
+        per_flow * 1460 / 1570
+    } else {
+        per_flow.saturating_sub(300)
+    };
     let total = match config.sizes {
         Sizes::Even => prng.between(mean / 2, mean + mean / 2),
-        // Pareto with exponent 1.2 has a mean of six times its least value; the tail is cut.
+        // Pareto with exponent 4/3 has a mean of four times its least value; the tail is cut.
+        // Square roots are exact on every machine, which powers are not.
         Sizes::HeavyTail => {
-            let least = mean as f64 / 5.0;
-            (least * prng.fraction().max(1e-4).powf(-1.0 / 1.2)) as u64
+            let x = prng.fraction().max(1e-5);
+            (mean as f64 / 4.0 / (x.sqrt() * x.sqrt().sqrt())) as u64
         }
     };
     let total = total.max(2);

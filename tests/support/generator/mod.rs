@@ -71,7 +71,11 @@ pub fn generate<W: Write>(
     out: W,
     mut finished: impl FnMut(Finished) -> io::Result<()>,
 ) -> io::Result<Summary> {
-    let snaplen = if config.snaplen == 0 { 262_144 } else { config.snaplen as u32 };
+    let snaplen = if config.snaplen == 0 {
+        262_144
+    } else {
+        config.snaplen as u32
+    };
     let mut generator = Generator {
         config,
         prng: Prng::new(config.seed),
@@ -113,7 +117,11 @@ pub fn generate<W: Write>(
     }
     let (frames, bytes) = (generator.writer.frames(), generator.writer.bytes());
     generator.writer.finish()?;
-    Ok(Summary { frames, bytes, flows: started })
+    Ok(Summary {
+        frames,
+        bytes,
+        flows: started,
+    })
 }
 
 impl<W: Write> Generator<'_, W> {
@@ -141,7 +149,11 @@ impl<W: Write> Generator<'_, W> {
             src: flow.ends[plan.from],
             dst: flow.ends[1 - plan.from],
             seq: flow.isn[plan.from].wrapping_add((1 + plan.offset) as u32),
-            ack: if acks { seq(1 - plan.from, plan.ack) } else { 0 },
+            ack: if acks {
+                seq(1 - plan.from, plan.ack)
+            } else {
+                0
+            },
             flags: plan.flags,
             window: 64_000,
             options: &options,
@@ -171,8 +183,14 @@ impl<W: Write> Generator<'_, W> {
                 }
                 let clock = tick(&mut self.clock, self.config, &mut self.prng);
                 let original = self.frame.len();
-                let captured = if cut == 0 { original } else { original.min(cut) };
-                let number = self.writer.frame(clock, &self.frame[..captured], original)?;
+                let captured = if cut == 0 {
+                    original
+                } else {
+                    original.min(cut)
+                };
+                let number = self
+                    .writer
+                    .frame(clock, &self.frame[..captured], original)?;
                 flow.first_frame.get_or_insert(number);
                 if !plan.probe && plan.len > 0 {
                     let kept = captured.saturating_sub(headers).min(plan.len) as u64;
@@ -183,7 +201,8 @@ impl<W: Write> Generator<'_, W> {
                 continue;
             }
             if !plan.probe {
-                half.captured.add(plan.offset as u64, plan.offset as u64 + plan.len as u64);
+                half.captured
+                    .add(plan.offset as u64, plan.offset as u64 + plan.len as u64);
             }
         }
         Ok(())
@@ -193,5 +212,9 @@ impl<W: Write> Generator<'_, W> {
 /// Moves the clock on and answers the time to stamp a frame with.
 fn tick(clock: &mut u64, config: &Config, prng: &mut Prng) -> u64 {
     *clock += prng.below(2 * config.frame_gap_ns);
-    if prng.chance(config.time_disorder) { *clock - prng.below(50_000) } else { *clock }
+    if prng.chance(config.time_disorder) {
+        *clock - prng.below(50_000)
+    } else {
+        *clock
+    }
 }

@@ -77,13 +77,18 @@ struct Reader {
 
 /// The captured segments of a text of lines.
 pub fn parse(text: &str, self_connected: bool) -> Result<Vec<Segment>, String> {
-    let mut reader = Reader { self_connected, ..Reader::default() };
+    let mut reader = Reader {
+        self_connected,
+        ..Reader::default()
+    };
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with("# ") {
             continue;
         }
-        reader.line(line).map_err(|e| format!("segment line {}: {line}: {e}", index + 1))?;
+        reader
+            .line(line)
+            .map_err(|e| format!("segment line {}: {line}: {e}", index + 1))?;
     }
     Ok(reader.segments)
 }
@@ -117,11 +122,23 @@ impl Reader {
             b's' => 1,
             _ => return Err(format!("{who}: neither c nor s")),
         };
-        let pair = if who.len() == 1 { 1 } else { number(&who[1..])? as u16 };
+        let pair = if who.len() == 1 {
+            1
+        } else {
+            number(&who[1..])? as u16
+        };
         self.clock += 10_000_000;
-        let sender = self.senders.get(&(pair, from)).copied().unwrap_or(Sender { isn: 0, next: 1 });
+        let sender = self
+            .senders
+            .get(&(pair, from))
+            .copied()
+            .unwrap_or(Sender { isn: 0, next: 1 });
         let other = if self.self_connected { from } else { 1 - from };
-        let peer = self.senders.get(&(pair, other)).copied().unwrap_or(Sender { isn: 0, next: 1 });
+        let peer = self
+            .senders
+            .get(&(pair, other))
+            .copied()
+            .unwrap_or(Sender { isn: 0, next: 1 });
         let mut segment = Segment {
             from,
             pair,
@@ -178,13 +195,21 @@ impl Reader {
         segment.time_ns = self.clock;
         segment.flags = flags.ok_or("no flags")?;
         let syn = i64::from(segment.flags & 2 != 0);
-        let isn = if syn == 1 && !aside { segment.seq } else { sender.isn };
+        let isn = if syn == 1 && !aside {
+            segment.seq
+        } else {
+            sender.isn
+        };
         segment.data = pieces::parse(&data, segment.seq + syn - isn - 1)?.bytes;
         if !aside {
             let fin = i64::from(segment.flags & 1 != 0);
             let end = segment.seq + segment.data.len() as i64 + syn + fin;
             // A new SYN begins anew, wherever the old connection had got to.
-            let next = if syn == 1 && segment.seq != sender.isn { end } else { end.max(sender.next) };
+            let next = if syn == 1 && segment.seq != sender.isn {
+                end
+            } else {
+                end.max(sender.next)
+            };
             self.senders.insert((pair, from), Sender { isn, next });
         }
         if captured {
@@ -216,7 +241,9 @@ fn parse_flags(word: &str) -> Result<u8, String> {
         return Ok(0);
     }
     word.chars().try_fold(0, |flags, letter| {
-        let bit = "FSRPAUEC".find(letter).ok_or_else(|| format!("unknown word {word}"))?;
+        let bit = "FSRPAUEC"
+            .find(letter)
+            .ok_or_else(|| format!("unknown word {word}"))?;
         Ok(flags | 1 << bit)
     })
 }
@@ -232,7 +259,10 @@ mod tests {
             false,
         )
         .unwrap();
-        let told: Vec<_> = segments.iter().map(|s| (s.from, s.flags, s.seq, s.ack)).collect();
+        let told: Vec<_> = segments
+            .iter()
+            .map(|s| (s.from, s.flags, s.seq, s.ack))
+            .collect();
         assert_eq!(
             told,
             [
@@ -254,7 +284,11 @@ mod tests {
 
     #[test]
     fn a_new_syn_begins_anew() {
-        let segments = parse("handshake\nc PA 'abc'\nc S seq=90000\nc2 S seq=5 'x'", false).unwrap();
+        let segments = parse(
+            "handshake\nc PA 'abc'\nc S seq=90000\nc2 S seq=5 'x'",
+            false,
+        )
+        .unwrap();
         assert_eq!((segments[4].seq, segments[5].seq), (90_000, 5));
         let after = parse("handshake\nc S seq=90000\nc PA #2", false).unwrap();
         assert_eq!(after[4].seq, 90_001);

@@ -148,30 +148,49 @@ impl Scenario {
             (true, true) => "2001:db8::1",
             (true, false) => "2001:db8::2",
         };
-        let port = if side == 0 || self.self_connected { 40_000 + pair } else { 80 };
+        let port = if side == 0 || self.self_connected {
+            40_000 + pair
+        } else {
+            80
+        };
         SocketAddr::new(text.parse().unwrap(), port)
     }
 
     /// The absolute number of a relative one: `base_isn` is the client's, the server's is 7 more.
     pub fn absolute(&self, base_isn: u32, side: usize, relative: i64) -> u32 {
-        let base = if side == 0 || self.self_connected { base_isn } else { base_isn.wrapping_add(7) };
+        let base = if side == 0 || self.self_connected {
+            base_isn
+        } else {
+            base_isn.wrapping_add(7)
+        };
         (i64::from(base) + relative).rem_euclid(1 << 32) as u32
     }
 
     /// A capture of the scenario.
     pub fn to_pcap(&self, base_isn: u32) -> Vec<u8> {
         const START_NS: u64 = 1_700_000_000_000_000_000;
-        let format = Format::Pcap { big_endian: false, nanos: true };
+        let format = Format::Pcap {
+            big_endian: false,
+            nanos: true,
+        };
         let mut writer = CaptureWriter::new(Vec::new(), format, 262_144).unwrap();
         let mut frame = Vec::new();
         for (index, segment) in self.segments.iter().enumerate() {
-            let other = if self.self_connected { segment.from } else { 1 - segment.from };
+            let other = if self.self_connected {
+                segment.from
+            } else {
+                1 - segment.from
+            };
             let mut options = wire::syn_options(segment.mss, segment.sack, segment.wscale);
             if segment.timestamp {
                 options.extend_from_slice(&wire::timestamp_option(index as u32, 1));
             }
             let acks = segment.flags & 0x10 != 0;
-            let ack = if acks { self.absolute(base_isn, other, segment.ack) } else { 0 };
+            let ack = if acks {
+                self.absolute(base_isn, other, segment.ack)
+            } else {
+                0
+            };
             let packet = TcpPacket {
                 src: self.end(segment.from, segment.pair),
                 dst: self.end(1 - segment.from, segment.pair),
@@ -244,19 +263,41 @@ impl Scenario {
         // Pairs differ by port alone, so the address tells the side.
         let client_ip = self.end(client, 1).ip().to_string();
         differ("client_ip", Some(client_ip), text("client_ip"));
-        differ("flow_id", expected.id.map(|id| id.to_string()), text("flow_id"));
+        differ(
+            "flow_id",
+            expected.id.map(|id| id.to_string()),
+            text("flow_id"),
+        );
         differ("client_by", expected.client_by.clone(), text("client_by"));
-        differ("end_reason", expected.end_reason.clone(), text("end_reason"));
-        differ("conn_state", expected.conn_state.clone(), text("conn_state"));
+        differ(
+            "end_reason",
+            expected.end_reason.clone(),
+            text("end_reason"),
+        );
+        differ(
+            "conn_state",
+            expected.conn_state.clone(),
+            text("conn_state"),
+        );
         differ("history", expected.history.clone(), text("history"));
-        differ("midstream", Some(expected.midstream.to_string()), text("midstream"));
-        differ("complete", expected.complete.map(|c| c.to_string()), text("complete"));
+        differ(
+            "midstream",
+            Some(expected.midstream.to_string()),
+            text("midstream"),
+        );
+        differ(
+            "complete",
+            expected.complete.map(|c| c.to_string()),
+            text("complete"),
+        );
         for (column, wanted) in &expected.count {
             let got = row.maybe_int(column).map(|v| v.to_string());
             differ(column, Some(wanted.to_string()), got);
         }
-        let halves =
-            [("c2s", &expected.c2s, &expected.c2s_gaps), ("s2c", &expected.s2c, &expected.s2c_gaps)];
+        let halves = [
+            ("c2s", &expected.c2s, &expected.c2s_gaps),
+            ("s2c", &expected.s2c, &expected.s2c_gaps),
+        ];
         for (direction, pieces, gaps) in halves {
             let wanted = pieces::parse_text(pieces).unwrap();
             let got = results.payload(row, direction);
@@ -272,7 +313,11 @@ impl Scenario {
                 })
                 .collect();
             let gap_column = format!("gaps of {direction}");
-            differ(&gap_column, Some(format!("{gaps:?}")), Some(format!("{told:?}")));
+            differ(
+                &gap_column,
+                Some(format!("{gaps:?}")),
+                Some(format!("{told:?}")),
+            );
             let stream = wanted.bytes.len() as u64 - wanted.missing;
             let column = format!("{direction}_stream_bytes");
             differ(&column, Some(stream.to_string()), text(&column));
@@ -286,7 +331,12 @@ fn show(bytes: &[u8]) -> String {
     if text.len() <= 160 {
         return format!("{} bytes \"{text}\"", bytes.len());
     }
-    format!("{} bytes \"{}…{}\"", bytes.len(), &text[..80], &text[text.len() - 60..])
+    format!(
+        "{} bytes \"{}…{}\"",
+        bytes.len(),
+        &text[..80],
+        &text[text.len() - 60..]
+    )
 }
 
 #[cfg(test)]
@@ -298,14 +348,22 @@ mod tests {
         let all = Scenario::load_all();
         assert!(all.len() >= 45, "only {} scenarios", all.len());
         for scenario in &all {
-            assert!(!scenario.about.is_empty(), "{} does not say what it shows", scenario.name);
+            assert!(
+                !scenario.about.is_empty(),
+                "{} does not say what it shows",
+                scenario.name
+            );
             for expected in &scenario.flows {
                 for gap in expected.c2s_gaps.iter().chain(&expected.s2c_gaps) {
                     assert!(gap_is_well_formed(gap), "{}: gap {gap}", scenario.name);
                 }
             }
             for base in BASE_ISNS {
-                assert!(scenario.to_pcap(base).len() > 24, "{} is empty", scenario.name);
+                assert!(
+                    scenario.to_pcap(base).len() > 24,
+                    "{} is empty",
+                    scenario.name
+                );
             }
         }
         let mut names: Vec<_> = all.iter().map(|s| &s.name).collect();
@@ -318,8 +376,13 @@ mod tests {
         let mut words = gap.split(' ');
         let range = words.next().and_then(|range| range.split_once('+'));
         let range = range.is_some_and(|r| r.0.parse::<u64>().is_ok() && r.1.parse::<u64>().is_ok());
-        let causes =
-            ["lost", "truncated", "limit", "not_captured_at_start", "not_captured_at_end"];
+        let causes = [
+            "lost",
+            "truncated",
+            "limit",
+            "not_captured_at_start",
+            "not_captured_at_end",
+        ];
         let cause = words.next().is_some_and(|cause| causes.contains(&cause));
         range && cause && matches!(words.next(), None | Some("elided"))
     }

@@ -41,7 +41,10 @@ pub fn words(line: &str) -> Result<Vec<&str>, String> {
                 escaped = c == '\\' && !escaped;
                 closes
             });
-            close.ok_or_else(|| format!("no closing quote in {rest}"))?.0 + 1
+            close
+                .ok_or_else(|| format!("no closing quote in {rest}"))?
+                .0
+                + 1
         } else {
             rest.find(char::is_whitespace).unwrap_or(rest.len())
         };
@@ -55,8 +58,10 @@ pub fn words(line: &str) -> Result<Vec<&str>, String> {
 pub fn parse(words: &[&str], place: i64) -> Result<Bytes, String> {
     let mut out = Bytes::default();
     for word in words {
-        let number =
-            |text: &str| text.parse::<i64>().map_err(|_| format!("{word}: not a piece of bytes"));
+        let number = |text: &str| {
+            text.parse::<i64>()
+                .map_err(|_| format!("{word}: not a piece of bytes"))
+        };
         if let Some(text) = word.strip_prefix('\'') {
             unescape(text.strip_suffix('\'').unwrap_or(text), &mut out.bytes)?;
         } else if let Some(count) = word.strip_prefix('#') {
@@ -124,8 +129,17 @@ mod tests {
         let parsed = parse_text(r"'a\'b \x41\n' x00ff ~2 #3").unwrap();
         let mut expected = b"a'b A\n\x00\xff\0\0".to_vec();
         expected.extend([pattern(10), pattern(11), pattern(12)]);
-        assert_eq!(parsed, Bytes { bytes: expected, missing: 2 });
-        assert_eq!(parse_text("#2@10").unwrap().bytes, [pattern(10), pattern(11)]);
+        assert_eq!(
+            parsed,
+            Bytes {
+                bytes: expected,
+                missing: 2
+            }
+        );
+        assert_eq!(
+            parse_text("#2@10").unwrap().bytes,
+            [pattern(10), pattern(11)]
+        );
     }
 
     #[test]
