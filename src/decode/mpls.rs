@@ -30,8 +30,10 @@ impl<S: DecodeSink> Walk<'_, S> {
             }
         }
         let &[first] = cursor.look(LAYER)?;
+        // A length of 0, which offload leaves elsewhere, tells nothing here.
+        let is_ip = looks_like_ip(cursor) && !matches!(cursor.peek(), Some([_, _, 0, 0]));
         match first >> 4 {
-            4 | 6 if looks_like_ip(cursor) || !looks_like_ethernet(cursor) => self.ip(cursor),
+            4 | 6 if is_ip || !looks_like_ethernet(cursor) => self.ip(cursor),
             // A control word (RFC 4385, 3), unless the MAC address begins with zeros.
             0 => {
                 let mut behind = cursor;

@@ -115,6 +115,9 @@ pub(super) struct HalfStream {
     /// Offset of the FIN: one past the last byte.
     fin: Option<i64>,
     wild: Vec<Held>,
+    /// First acknowledgement by the peer while nothing of this direction was captured, and how far
+    /// acknowledgements have come since.
+    unseen: Option<(u32, i64)>,
     /// An acknowledgement far beyond everything known, as a sequence number.
     wild_ack: Option<u32>,
     /// Holes below this offset have been told by [`HalfStream::acknowledge`].
@@ -133,6 +136,7 @@ impl Default for HalfStream {
             acked: 0,
             fin: None,
             wild: Vec::new(),
+            unseen: None,
             wild_ack: None,
             holes_told: 0,
             bytes: Bytes::default(),
@@ -258,6 +262,10 @@ impl HalfStream {
     /// highest offset reached) and its holes, ascending.
     pub(super) fn finish(&mut self, context: &mut Context<'_>) -> (u64, Vec<Hole>) {
         self.settle_head(context);
+        if let (Base::Head(_), Some((_, reached))) = (&self.base, self.unseen) {
+            // Nothing of this direction was captured, yet its peer has received that much of it.
+            self.acked = reached;
+        }
         for held in std::mem::take(&mut self.wild) {
             self.bytes.rejected += u64::from(held.payload.len());
         }

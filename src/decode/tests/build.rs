@@ -65,7 +65,7 @@ pub(in crate::decode) fn ipv4_fragment(
     ]
 }
 
-/// From fd00::1 to fd00::2.
+/// From `fd00::1` to `fd00::2`.
 pub(in crate::decode) fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
     let addr = |last| [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last];
     cat![

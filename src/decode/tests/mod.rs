@@ -1,6 +1,10 @@
 //! Frames built by hand, one for each thing that is read.
 
 pub(super) mod build;
+mod ip_and_tcp;
+mod links;
+mod random;
+mod tunnels;
 
 use crate::model::Timestamp;
 use build::{ETHERNET, TEXT, carries_text, cat, decode, ethernet, packet, packet6, raw, text};
