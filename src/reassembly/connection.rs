@@ -324,7 +324,13 @@ impl Connection {
             return 0;
         }
         let own_window = self.window_of(segment.from);
-        self.with_context(segment.from.other(), own_window, around, |half, context| {
+        // An end that is connected to itself acknowledges its own stream.
+        let acknowledged = if self.key.is_self_connected() {
+            segment.from
+        } else {
+            segment.from.other()
+        };
+        self.with_context(acknowledged, own_window, around, |half, context| {
             half.stream.acknowledge(segment.ack, context)
         })
     }

@@ -184,6 +184,8 @@ impl HalfStream {
     /// had passed: bytes that the receiver has and the capture has not.
     pub(super) fn acknowledge(&mut self, ack: u32, context: &mut Context<'_>) -> u32 {
         let Base::Origin(origin) = self.base else {
+            let (first, reached) = self.unseen.unwrap_or((ack, 0));
+            self.unseen = Some((first, reached.max(unwrap(first, reached, ack))));
             return 0;
         };
         let offset = unwrap(origin, self.next.max(self.acked), ack);

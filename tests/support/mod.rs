@@ -19,6 +19,7 @@
 )]
 
 pub mod capture_file;
+pub mod captures;
 pub mod generator;
 pub mod output;
 pub mod payload;
