@@ -56,29 +56,42 @@ impl<S: DecodeSink> Walk<'_, S> {
                 port::MPLS => mpls(cursor),
                 _ => continue,
             };
-            if let Some((tunnel, inside, inner)) = found {
-                let plausible = match inside {
-                    Inside::Ip => looks_like_ip(inner),
-                    Inside::Ethernet => looks_like_ethernet(inner),
-                };
-                if plausible {
-                    self.outermost = false;
-                    if let Some(tunnel) = tunnel {
-                        self.tunnel(tunnel);
-                    }
-                    return match inside {
-                        Inside::Ip => self.ip(inner),
-                        Inside::Ethernet => self.ethernet(inner),
-                    };
-                }
+            if let Some(found) = found.filter(is_plausible) {
+                return self.inside(found);
             }
         }
-        Ok(Class::ip(protocol::UDP))
+        match teredo_between_peers(cursor) {
+            Some(found) => self.inside(found),
+            None => Ok(Class::ip(protocol::UDP)),
+        }
+    }
+
+    fn inside(&mut self, (tunnel, inside, inner): Tunnelled<'_>) -> Decoded {
+        self.outermost = false;
+        if let Some(tunnel) = tunnel {
+            self.tunnel(tunnel);
+        }
+        match inside {
+            Inside::Ip => self.ip(inner),
+            Inside::Ethernet => self.ethernet(inner),
+        }
     }
 }
 
 /// A tunnel's header, what kind of packet it announces, and where that begins.
-type Found<'a> = Option<(Option<Tunnel>, Inside, Cursor<'a>)>;
+type Tunnelled<'a> = (Option<Tunnel>, Inside, Cursor<'a>);
+
+/// `None` where the header is not that of the tunnel.
+type Found<'a> = Option<Tunnelled<'a>>;
+
+/// Whether what follows a tunnel's header looks like what it announces: a port number alone makes
+/// no tunnel.
+fn is_plausible((_, inside, inner): &Tunnelled<'_>) -> bool {
+    match inside {
+        Inside::Ip => looks_like_ip(*inner),
+        Inside::Ethernet => looks_like_ethernet(*inner),
+    }
+}
 
 /// VXLAN (RFC 7348, 5), with the group policy bit that Linux sets.
 fn vxlan(mut cursor: Cursor<'_>) -> Found<'_> {
@@ -174,6 +187,20 @@ fn teredo(mut cursor: Cursor<'_>) -> Found<'_> {
     }
     let &[first] = cursor.peek()?;
     (first >> 4 == 6).then_some((Some(Tunnel::Teredo), Inside::Ip, cursor))
+}
+
+/// Teredo between clients and relays, which choose their ports freely; only servers have a port of
+/// their own (RFC 4380, 2.6 and 2.7). Told by an IPv6 packet that fills the UDP payload exactly and
+/// has an address under Teredo's prefix 2001::/32 (2.6): ordinary UDP does not look so by chance.
+fn teredo_between_peers(cursor: Cursor<'_>) -> Found<'_> {
+    const PREFIX: [u8; 4] = [0x20, 0x01, 0, 0];
+    let header: &[u8; 40] = cursor.peek()?;
+    let [first, _, _, _, len0, len1, _, _, addresses @ ..] = header;
+    let (source, destination) = addresses.split_at(16);
+    (first >> 4 == 6
+        && usize::from(be16(*len0, *len1)) + 40 == cursor.wire_len()
+        && (source.starts_with(&PREFIX) || destination.starts_with(&PREFIX)))
+    .then_some((Some(Tunnel::Teredo), Inside::Ip, cursor))
 }
 
 /// AYIYA (draft-massar-v6ops-ayiya, 4).

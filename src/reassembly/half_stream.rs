@@ -54,6 +54,42 @@ impl Held {
     }
 }
 
+/// Acknowledgements of a direction of which nothing was captured.
+#[derive(Clone, Copy, Debug)]
+struct Unseen {
+    first: u32,
+    /// Offset from the first, and what it was before it last grew.
+    reached: i64,
+    before: i64,
+}
+
+impl Unseen {
+    const fn new(first: u32) -> Unseen {
+        Unseen {
+            first,
+            reached: 0,
+            before: 0,
+        }
+    }
+
+    fn acknowledge(&mut self, ack: u32) {
+        let offset = unwrap(self.first, self.reached, ack);
+        if offset > self.reached {
+            (self.before, self.reached) = (self.reached, offset);
+        }
+    }
+
+    /// Bytes that the peer has received. A last step of one is taken for a FIN, as wherever an
+    /// acknowledgement cannot tell.
+    const fn data(&self) -> i64 {
+        if self.reached == self.before + 1 {
+            self.before
+        } else {
+            self.reached
+        }
+    }
+}
+
 /// Where offset 0 lies.
 #[derive(Debug)]
 enum Base {
@@ -115,9 +151,8 @@ pub(super) struct HalfStream {
     /// Offset of the FIN: one past the last byte.
     fin: Option<i64>,
     wild: Vec<Held>,
-    /// First acknowledgement by the peer while nothing of this direction was captured, and how far
-    /// acknowledgements have come since.
-    unseen: Option<(u32, i64)>,
+    /// What the peer acknowledged while nothing of this direction was captured.
+    unseen: Option<Unseen>,
     /// An acknowledgement far beyond everything known, as a sequence number.
     wild_ack: Option<u32>,
     /// Holes below this offset have been told by [`HalfStream::acknowledge`].
@@ -184,8 +219,7 @@ impl HalfStream {
     /// had passed: bytes that the receiver has and the capture has not.
     pub(super) fn acknowledge(&mut self, ack: u32, context: &mut Context<'_>) -> u32 {
         let Base::Origin(origin) = self.base else {
-            let (first, reached) = self.unseen.unwrap_or((ack, 0));
-            self.unseen = Some((first, reached.max(unwrap(first, reached, ack))));
+            self.unseen.get_or_insert(Unseen::new(ack)).acknowledge(ack);
             return 0;
         };
         let offset = unwrap(origin, self.next.max(self.acked), ack);
@@ -246,8 +280,25 @@ impl HalfStream {
         }
     }
 
+    /// Whether a segment with this number may be a stray of this half-stream after its connection
+    /// was closed: something sent again, or what was under way when a RST came.
+    pub(crate) fn may_be_stray(&self, seq: u32, window: i64) -> bool {
+        let under_way = window.max(i64::from(u16::MAX));
+        match &self.base {
+            Base::Origin(origin) => {
+                let offset = unwrap(*origin, self.next, seq);
+                // Nothing follows a FIN.
+                let high = self.fin.map_or(self.next + under_way, |fin| fin + 1);
+                (self.next - WILD_DISTANCE..=high).contains(&offset)
+            }
+            Base::Head(head) => head
+                .first()
+                .is_none_or(|held| i64::from(distance(held.seq, seq)).abs() <= WILD_DISTANCE),
+        }
+    }
+
     /// Whether `seq` is near what this half-stream has sent: it belongs to this connection.
-    pub(super) fn is_near(&self, seq: u32, window: i64) -> bool {
+    pub(crate) fn is_near(&self, seq: u32, window: i64) -> bool {
         let near = |at: u32| i64::from(distance(at, seq)).abs() <= WILD_DISTANCE + window;
         match &self.base {
             #[expect(
@@ -264,9 +315,8 @@ impl HalfStream {
     /// highest offset reached) and its holes, ascending.
     pub(super) fn finish(&mut self, context: &mut Context<'_>) -> (u64, Vec<Hole>) {
         self.settle_head(context);
-        if let (Base::Head(_), Some((_, reached))) = (&self.base, self.unseen) {
-            // Nothing of this direction was captured, yet its peer has received that much of it.
-            self.acked = reached;
+        if let (Base::Head(_), Some(unseen)) = (&self.base, &self.unseen) {
+            self.acked = unseen.data();
         }
         for held in std::mem::take(&mut self.wild) {
             self.bytes.rejected += u64::from(held.payload.len());

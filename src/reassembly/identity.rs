@@ -107,9 +107,10 @@ fn of_other(flow: &Connection, segment: &Segment) -> Relation {
     }
     let own = flow.half(segment.from);
     let window = flow.window_of(segment.from.other());
-    // A stray of the closed connection lies near what that has sent. Data far from it belongs to
-    // a connection whose handshake was not captured.
-    if flow.phase.is_closed() && segment.wire_len() > 0 && !own.stream.is_near(segment.seq, window)
+    // Data that cannot be a stray belongs to a connection whose handshake was not captured.
+    if flow.phase.is_closed()
+        && segment.wire_len() > 0
+        && !own.stream.may_be_stray(segment.seq, window)
     {
         return Relation::New;
     }

@@ -206,6 +206,27 @@ fn a_reused_port_is_a_new_flow_and_a_repeated_syn_is_not() {
 }
 
 #[test]
+fn data_beyond_a_fin_begins_a_flow_whose_handshake_was_not_captured() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 2),
+            B::client(102, 500).fin(),
+            B::server(500, 103).fin(),
+            B::client(100, 500).payload(0, 2),
+            B::client(5_000_103, 900).payload(9, 2),
+        ]),
+    );
+    assert_eq!(
+        out.flows.len(),
+        2,
+        "the repeated data is a stray, the other is not"
+    );
+    assert_eq!(out.text(INPUT, 8, Direction::C2s), "jk");
+    assert!(out.gaps.is_empty());
+}
+
+#[test]
 fn a_lone_forged_syn_does_not_cut_a_live_connection() {
     let out = run(
         INPUT,
