@@ -191,7 +191,7 @@ fn teredo(mut cursor: Cursor<'_>) -> Found<'_> {
 
 /// Teredo between clients and relays, which choose their ports freely; only servers have a port of
 /// their own (RFC 4380, 2.6 and 2.7). Told by an IPv6 packet that fills the UDP payload exactly and
-/// has an address under Teredo's prefix 2001::/32 (2.6): ordinary UDP does not look so by chance.
+/// has an address under Teredo's prefix `2001::/32` (2.6): ordinary UDP does not look so by chance.
 fn teredo_between_peers(cursor: Cursor<'_>) -> Found<'_> {
     const PREFIX: [u8; 4] = [0x20, 0x01, 0, 0];
     let header: &[u8; 40] = cursor.peek()?;

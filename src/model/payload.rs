@@ -71,6 +71,14 @@ impl Payload {
         }
     }
 
+    /// Bytes of memory that it keeps alive: the whole buffer, however small the part of it.
+    pub fn owned_len(&self) -> usize {
+        match self {
+            Payload::Input { .. } => 0,
+            Payload::Owned { buffer, .. } => buffer.len(),
+        }
+    }
+
     /// Whether there is no byte in it.
     pub const fn is_empty(&self) -> bool {
         self.len() == 0

@@ -52,6 +52,8 @@ impl FrameAccounting {
 /// Where the captured TCP payload went, bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct PayloadAccounting {
+    /// TCP segments. A frame may hold several (an 802.11 aggregate), or a part of one (a fragment).
+    pub segments: u64,
     /// Payload in captured segments, retransmissions included.
     pub captured: u64,
     /// Bytes of streams, each counted once.
@@ -213,7 +215,11 @@ impl Accounting {
             sum(&flows.by_end_reason),
         )?;
         at_most("complete flows are flows", flows.complete, flows.count)?;
-        equal("packets in flows = TCP frames", flows.packets, frames.tcp)?;
+        equal(
+            "packets in flows = TCP segments",
+            flows.packets,
+            payload.segments,
+        )?;
         equal(
             "gap bytes = gap bytes by cause",
             gaps.bytes,
@@ -298,6 +304,7 @@ mod tests {
             unknown_link_types: Counts::from([("147 USER0".to_owned(), 3)]),
         };
         accounting.payload = PayloadAccounting {
+            segments: 6,
             captured: 31,
             unique: 16,
             duplicate: 8,

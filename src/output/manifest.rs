@@ -7,12 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::SCHEMA_VERSION;
-use super::accounting::Accounting;
+use super::accounting::{Accounting, Counts};
 use super::directory::{MANIFEST_FILE, OutputDir};
 use super::error::OutputError;
-
-/// Damaged regions that a manifest lists; beyond them only the totals grow.
-pub const MOST_REGIONS: usize = 1_000;
 
 /// The manifest. Everything but `timings` is the same for the same input and configuration.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -32,6 +29,10 @@ pub struct Manifest {
     /// Where frames and bytes went.
     #[serde(flatten)]
     pub accounting: Accounting,
+    /// Facts about the traffic that no flow's row tells, by name.
+    pub anomalies: Counts,
+    /// Facts about the capture, by name: frames cut by the snap length, blocks skipped, …
+    pub capture: Counts,
     /// Parts of the input that could not be read.
     pub damage: Damage,
     /// What was written, by file name relative to the output directory.
@@ -51,6 +52,8 @@ impl Manifest {
             config,
             inputs: Vec::new(),
             accounting: Accounting::new(),
+            anomalies: Counts::new(),
+            capture: Counts::new(),
             damage: Damage::default(),
             outputs: BTreeMap::new(),
             timings: Timings::default(),
@@ -102,19 +105,8 @@ pub struct Damage {
     pub regions: u64,
     /// Bytes in them.
     pub bytes: u64,
-    /// The first [`MOST_REGIONS`] of them, in order.
+    /// The first of them, in order.
     pub list: Vec<DamagedRegion>,
-}
-
-impl Damage {
-    /// Counts a region, and lists it while there is room.
-    pub fn add(&mut self, region: DamagedRegion) {
-        self.regions += 1;
-        self.bytes += region.bytes;
-        if self.list.len() < MOST_REGIONS {
-            self.list.push(region);
-        }
-    }
 }
 
 /// One region of an input that could not be read.
@@ -222,6 +214,8 @@ mod tests {
                 "flows",
                 "gaps",
                 "conflicts",
+                "anomalies",
+                "capture",
                 "damage",
                 "outputs",
                 "timings"
@@ -244,19 +238,5 @@ mod tests {
         assert_eq!(names, [MANIFEST_FILE]);
         let text = std::fs::read_to_string(base.path().join(MANIFEST_FILE)).unwrap();
         assert_eq!(serde_json::from_str::<Manifest>(&text).unwrap(), manifest());
-    }
-
-    #[test]
-    fn the_list_of_damage_is_bounded_and_the_totals_are_not() {
-        let mut damage = Damage::default();
-        for offset in 0..MOST_REGIONS as u64 + 5 {
-            damage.add(DamagedRegion {
-                offset,
-                bytes: 2,
-                ..DamagedRegion::default()
-            });
-        }
-        assert_eq!((damage.regions, damage.bytes), (1005, 2010));
-        assert_eq!(damage.list.len(), MOST_REGIONS);
     }
 }

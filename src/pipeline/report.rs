@@ -12,7 +12,7 @@ use super::tables::TableSummaries;
 use crate::capture::{CutAtEnd, Input, WalkStats};
 use crate::config::{Config, GapMode, PayloadMode};
 use crate::decode::{DecodeStats, FragmentStats, Layer, Reason, link_type_name};
-use crate::output::accounting::{Accounting, FrameAccounting};
+use crate::output::accounting::{Accounting, Counts, FrameAccounting};
 use crate::output::manifest::{Damage, DamagedRegion, InputFacts, Manifest};
 use crate::output::{OutputDir, PayloadTotals};
 use crate::reassembly::ReassemblyStats;
@@ -97,14 +97,17 @@ pub(super) fn complete(
     } = finished;
     let fragments = join.fragments.finish();
     accounting.frames = frames(join.walk.frames, &join.decode);
-    accounting.payload.captured = stats.iter().map(|shard| shard.payload_bytes).sum();
+    let sum = |count: fn(&ReassemblyStats) -> u64| stats.iter().map(count).sum::<u64>();
+    accounting.payload.captured = sum(|shard| shard.payload_bytes);
+    accounting.payload.segments = sum(|shard| shard.segments);
     if config.payload == PayloadMode::Files {
         accounting.payload.written = Some(payload.bytes);
     }
     let checked = accounting.check();
 
     let mut manifest = Manifest::new(config_value(config));
-    manifest.complete = !interrupted;
+    // Numbers that do not add up are there to be looked at, not to be taken for a result.
+    manifest.complete = !interrupted && checked.is_ok();
     manifest.inputs.push(InputFacts {
         path: config.input.to_string_lossy().into_owned(),
         bytes: input.len(),
@@ -121,6 +124,26 @@ pub(super) fn complete(
         last_ts_ns: join.watermark.ns(),
     });
     manifest.accounting = accounting;
+    manifest.anomalies = [
+        (
+            "implausible_resets_and_fins",
+            sum(|shard| shard.implausible_ends),
+        ),
+        ("stray_syns", sum(|shard| shard.stray_syns)),
+        ("evicted_flows", sum(|shard| shard.evicted)),
+        ("ip_fragments_overlapping", fragments.overlapping),
+        ("ip_fragments_conflicting", fragments.conflicting),
+        ("ip_fragments_bad", fragments.bad_fragments),
+        ("ip_datagrams_timed_out", fragments.timed_out),
+        ("ip_datagrams_over_limit", fragments.over_limit),
+        (
+            "ip_datagrams_incomplete_at_end",
+            fragments.incomplete_at_end,
+        ),
+    ]
+    .map(|(name, count)| (name.to_owned(), count))
+    .into();
+    manifest.capture = capture_facts(&join.walk);
     manifest.damage = damage(&join.walk);
     let mut outputs = BTreeMap::new();
     outputs.insert("flows.parquet".to_owned(), tables.flows.into());
@@ -147,11 +170,11 @@ pub(super) fn complete(
         manifest,
         walk: join.walk,
         fragments,
-        evicted: stats.iter().map(|shard| shard.evicted).sum(),
+        evicted: sum(|shard| shard.evicted),
     })
 }
 
-/// `1 (Ethernet)`: a link type by number and name.
+/// `1 (ethernet)`: a link type by number and name.
 pub(crate) fn link_text(link: u16) -> String {
     format!("{link} ({})", link_type_name(link))
 }
@@ -184,6 +207,20 @@ fn frames(total: u64, decode: &DecodeStats) -> FrameAccounting {
         frames.unknown_link_types.insert(link_text(link), count);
     }
     frames
+}
+
+fn capture_facts(walk: &WalkStats) -> Counts {
+    let mut facts: Counts = [
+        ("frames_cut_by_snap_length", walk.frames_cut),
+        ("bad_timestamps", walk.bad_timestamps),
+        ("interfaces_over_limit", walk.interfaces_over_limit),
+    ]
+    .map(|(name, count)| (name.to_owned(), count))
+    .into();
+    for (kind, count) in walk.skipped.counts().filter(|&(_, count)| count > 0) {
+        facts.insert(format!("skipped_{}", kind.name().replace(' ', "_")), count);
+    }
+    facts
 }
 
 fn damage(walk: &WalkStats) -> Damage {

@@ -51,15 +51,13 @@ pub enum RunError {
     Output(#[from] OutputError),
     /// The input could not be read on.
     #[error(
-        "cannot read {} at offset {offset}: {source}; check the device, or copy the file to a \
-         healthy one and run again",
+        "cannot read {}: {source}; check the device, or copy the file to a healthy one and run \
+         again",
         path.display()
     )]
     Read {
         /// The input.
         path: PathBuf,
-        /// Where.
-        offset: u64,
         /// Why.
         source: io::Error,
     },
@@ -134,7 +132,10 @@ impl Run<'_> {
         while let Some(batch) = ahead.take() {
             let next = batch.end().cloned();
             let joined = self.join.join(self.input, batch);
-            interrupted = control.interrupted.load(Ordering::Relaxed);
+            let rest = next
+                .as_ref()
+                .is_some_and(|state| state.offset() < self.input.len());
+            interrupted = rest && control.interrupted.load(Ordering::Relaxed);
             let (input, config, workers) = (self.input, self.config, &mut self.workers);
             let (decoded, written) = rayon::join(
                 || match next {
@@ -143,8 +144,9 @@ impl Run<'_> {
                 },
                 || work(workers, &joined, input),
             );
-            written?;
+            // A read that failed is the cause of whatever failed after it.
             self.check_input()?;
+            written?;
             ahead = decoded?;
             self.hand_over(self.join.frames / EPOCH_FRAMES)?;
             (control.progress)(Progress {
@@ -159,10 +161,12 @@ impl Run<'_> {
             EndReason::Eof
         };
         let (watermark, input) = (self.join.watermark, self.input);
-        self.workers
+        let finished = self
+            .workers
             .par_iter_mut()
-            .try_for_each(|worker| worker.finish(watermark, reason, input))?;
+            .try_for_each(|worker| worker.finish(watermark, reason, input));
         self.check_input()?;
+        finished?;
         self.hand_over(0)?;
         let stats = self.workers.iter().map(Worker::stats).collect();
         let payload = self
@@ -199,7 +203,6 @@ impl Run<'_> {
             None => Ok(()),
             Some(error) => Err(RunError::Read {
                 path: self.input.path().to_owned(),
-                offset: 0,
                 source: io::Error::new(error.kind(), error.to_string()),
             }),
         }
@@ -218,8 +221,10 @@ fn decode_at<'input>(
         .map(Some)
         .map_err(|source| RunError::Read {
             path: input.path().to_owned(),
-            offset: state.offset(),
-            source,
+            source: io::Error::new(
+                source.kind(),
+                format!("at offset {}: {source}", state.offset()),
+            ),
         })
 }
 

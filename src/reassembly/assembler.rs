@@ -76,6 +76,8 @@ pub(super) struct Assembler {
     elisions: Vec<Elision>,
     /// Highest offset that has its place.
     placed_end: u64,
+    /// Bytes of buffers that pieces keep alive.
+    owned: usize,
 }
 
 impl Assembler {
@@ -151,6 +153,7 @@ impl Assembler {
             waiting,
             elisions,
             placed_end,
+            owned,
         } = self;
         captured.insert(offset, end, |part| match part {
             Part::Seen(start, stop) => {
@@ -164,14 +167,16 @@ impl Assembler {
             Part::Fresh(start, stop) => {
                 outcome.unique += stop - start;
                 let run = sub(payload, offset, start, stop);
-                remember(
-                    history,
-                    Piece {
-                        offset: start,
-                        payload: run.clone(),
-                    },
-                );
+                *owned += run.owned_len();
+                let piece = Piece {
+                    offset: start,
+                    payload: run.clone(),
+                };
+                if let Some(forgotten) = remember(history, piece) {
+                    *owned = owned.saturating_sub(forgotten.payload.owned_len());
+                }
                 if start.saturating_sub(*placed_end) > max_gap {
+                    *owned += run.owned_len();
                     waiting.insert(start, run);
                 } else {
                     *placed_end = stop.max(*placed_end);
@@ -201,6 +206,7 @@ impl Assembler {
                 break;
             }
             let (start, run) = first.remove_entry();
+            self.owned = self.owned.saturating_sub(run.owned_len());
             self.placed_end = self.placed_end.max(start + u64::from(run.len()));
             place(placed(&self.elisions, start, run));
         }
@@ -237,6 +243,7 @@ impl Assembler {
             + self.waiting.len() * size_of::<(u64, Payload)>()
             + self.elisions.capacity() * size_of::<Elision>()
             + self.captured.islands() * size_of::<(u64, u64)>()
+            + self.owned
     }
 }
 
@@ -256,16 +263,20 @@ fn placed(elisions: &[Elision], offset: u64, payload: Payload) -> Placed {
     }
 }
 
-/// Keeps a piece for comparison, dropping the oldest offsets beyond [`HISTORY_PIECES`].
-fn remember(history: &mut VecDeque<Piece>, piece: Piece) {
-    if history.back().is_none_or(|last| last.offset < piece.offset) {
-        history.push_back(piece);
+/// Keeps a piece for comparison. Beyond [`HISTORY_PIECES`] the one at the lowest offset is forgotten
+/// and returned, or the next one where that is the new piece itself: what fills an old hole may be
+/// sent again as well.
+fn remember(history: &mut VecDeque<Piece>, piece: Piece) -> Option<Piece> {
+    let at = if history.back().is_none_or(|last| last.offset < piece.offset) {
+        history.len()
     } else {
-        let at = history.partition_point(|other| other.offset < piece.offset);
-        history.insert(at, piece);
-    }
+        history.partition_point(|other| other.offset < piece.offset)
+    };
+    history.insert(at, piece);
     if history.len() > HISTORY_PIECES {
-        history.pop_front();
+        history.remove(usize::from(at == 0))
+    } else {
+        None
     }
 }
 

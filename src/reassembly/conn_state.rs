@@ -177,6 +177,11 @@ impl ConnTracker {
         }
     }
 
+    /// Memory beyond the struct itself, bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.history.capacity()
+    }
+
     /// The letters, in the order of what happened.
     pub(super) fn history(&self) -> &str {
         &self.history

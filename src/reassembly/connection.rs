@@ -7,6 +7,7 @@ use super::half_stream::{Context, HalfStream};
 use super::overlap::OverlapPolicy;
 use crate::model::{
     ClientBy, Direction, Encapsulation, FlowKey, PayloadSource, Segment, Side, SynFacts, Timestamp,
+    Tunnel,
 };
 
 /// How far a connection has come; decides which timeout applies.
@@ -46,6 +47,8 @@ pub(super) struct Half {
     pub truncated_bytes: u64,
     /// What its SYN said.
     pub syn: Option<SynFacts>,
+    /// A FIN that lies where the stream may end; a forged one far away closes nothing.
+    fin_seen: bool,
     /// All flags, or-ed.
     pub tcp_flags: u8,
     /// Last acknowledgement it sent.
@@ -106,6 +109,8 @@ pub(super) struct Connection {
     pub phase: Phase,
     /// Zeek's view.
     pub tracker: ConnTracker,
+    /// RSTs and FINs that lie where the peer would not believe them.
+    pub(super) implausible_ends: u64,
     /// A SYN that may begin the next flow on this key.
     pub candidate: Option<Box<Candidate>>,
     halves: [Half; 2],
@@ -142,6 +147,7 @@ impl Connection {
             ack_rtt_ns: None,
             phase: Phase::Opening,
             tracker,
+            implausible_ends: 0,
             candidate: None,
             halves: [Half::default(), Half::default()],
             syn_at: Timestamp::NONE,
@@ -195,11 +201,12 @@ impl Connection {
         self.handshake_times(segment);
 
         let window = self.window_of(segment.from.other());
-        let reset = segment.flags.rst()
-            && self
-                .half(segment.from)
-                .stream
-                .rst_is_plausible(segment.seq, window);
+        let flags = segment.flags;
+        let own = self.half(segment.from);
+        let reset = flags.rst() && own.stream.rst_is_plausible(segment.seq, window);
+        let finished = flags.fin() && !flags.rst() && own.stream.is_near(segment.seq, window);
+        let implausible = (flags.rst() && !reset) || (flags.fin() && !flags.rst() && !finished);
+        self.implausible_ends += u64::from(implausible);
         let new_gaps = self.stream(segment, window, around);
 
         let initial_rtt = self.initial_rtt();
@@ -207,7 +214,7 @@ impl Connection {
         let (own, peer) = self.halves_mut(segment.from);
         own.analysis.segment(segment, &peer.analysis, initial_rtt);
         self.tracker.segment(segment, role, new_gaps);
-        self.advance(segment, reset);
+        self.advance(segment, reset, finished);
     }
 
     /// Memory beyond the struct itself, bytes.
@@ -215,7 +222,11 @@ impl Connection {
         let candidate = self.candidate.as_ref().map_or(0, |candidate| {
             candidate.segments.capacity() * size_of::<(Segment, Encapsulation)>()
         });
-        self.halves[0].stream.memory() + self.halves[1].stream.memory() + candidate
+        self.halves[0].stream.memory()
+            + self.halves[1].stream.memory()
+            + self.tracker.memory()
+            + self.encapsulation.tunnels.capacity() * size_of::<Tunnel>()
+            + candidate
     }
 
     /// The window that this side announced last, scaled, bytes.
@@ -374,14 +385,13 @@ impl Connection {
         act(own, &mut context)
     }
 
-    fn advance(&mut self, segment: &Segment, reset: bool) {
-        use crate::model::TcpFlags;
-        let fins = self.halves[0].tcp_flags & self.halves[1].tcp_flags & TcpFlags::FIN != 0;
+    fn advance(&mut self, segment: &Segment, reset: bool, finished: bool) {
+        let (own, peer) = self.halves_mut(segment.from);
+        own.fin_seen |= finished;
+        let fins = own.fin_seen && (peer.fin_seen || self.key.is_self_connected());
         self.phase = match self.phase {
-            Phase::Finished => Phase::Finished,
-            _ if fins && self.phase != Phase::Reset => Phase::Finished,
-            Phase::Reset => Phase::Reset,
-            _ if reset => Phase::Reset,
+            Phase::Opening | Phase::Open if fins => Phase::Finished,
+            Phase::Opening | Phase::Open if reset => Phase::Reset,
             Phase::Opening if !segment.flags.syn() && !segment.flags.rst() => Phase::Open,
             phase => phase,
         };

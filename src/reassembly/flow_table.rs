@@ -1,9 +1,10 @@
 //! The flows of one shard: found by key, and in the order of their last segment.
 
+use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
+use hashbrown::{HashMap, HashTable};
 
 use super::connection::{Connection, Phase};
 use crate::model::{FlowKey, Timestamp};
@@ -12,7 +13,7 @@ use crate::model::{FlowKey, Timestamp};
 /// to expire next is always at its front.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum TimerClass {
-    /// The handshake is not complete.
+    /// Nothing but SYNs and their answers so far.
     Opening,
     /// Established or half-closed.
     Open,
@@ -68,6 +69,33 @@ pub(super) struct FlowTable {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     lists: [List; 3],
+    remembered: Remembered,
+}
+
+/// How many ended flows a shard remembers the keys of, to go on counting when one is used again:
+/// a million over all shards, for 24 MB at most. Beyond it the oldest are forgotten.
+const REMEMBERED: usize = 1 << 14;
+
+/// How often keys were used by flows that have ended, by the hash of the key.
+#[derive(Debug, Default)]
+struct Remembered {
+    counts: HashMap<u64, u32, RandomState>,
+    /// In the order in which keys were first remembered.
+    order: VecDeque<u64>,
+}
+
+impl Remembered {
+    fn set(&mut self, hash: u64, count: u32) {
+        if self.counts.insert(hash, count).is_some() {
+            return;
+        }
+        self.order.push_back(hash);
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.counts.remove(&oldest);
+        }
+    }
 }
 
 /// Memory that one flow costs in the table, bytes.
@@ -84,6 +112,7 @@ impl Default for FlowTable {
                 front: NIL,
                 back: NIL,
             }; 3],
+            remembered: Remembered::default(),
         }
     }
 }
@@ -99,6 +128,17 @@ impl FlowTable {
         let hash = self.hasher.hash_one(key);
         let same = |&at: &u32| self.slot(at).is_some_and(|slot| slot.flow.key == *key);
         self.index.find(hash, same).copied().map(SlotId)
+    }
+
+    /// How many flows on this key have ended.
+    pub(super) fn uses(&self, key: &FlowKey) -> u32 {
+        let hash = self.hasher.hash_one(key);
+        self.remembered.counts.get(&hash).copied().unwrap_or(0)
+    }
+
+    /// Remembers that so many flows on this key have ended.
+    pub(super) fn remember(&mut self, key: &FlowKey, uses: u32) {
+        self.remembered.set(self.hasher.hash_one(key), uses);
     }
 
     /// Adds a flow; the caller knows that its key is not there.

@@ -72,9 +72,10 @@ impl Unseen {
         }
     }
 
-    fn acknowledge(&mut self, ack: u32) {
+    fn acknowledge(&mut self, ack: u32, window: i64) {
         let offset = unwrap(self.first, self.reached, ack);
-        if offset > self.reached {
+        // A jump beyond what can be under way shows nothing: a forged one would invent a gap.
+        if (1..=WILD_DISTANCE + window).contains(&(offset - self.reached)) {
             (self.before, self.reached) = (self.reached, offset);
         }
     }
@@ -87,6 +88,16 @@ impl Unseen {
         } else {
             self.reached
         }
+    }
+
+    /// The acknowledgement that has come furthest.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "mod 2³²"
+    )]
+    const fn ack(&self) -> u32 {
+        self.first.wrapping_add(self.reached as u32)
     }
 }
 
@@ -189,14 +200,25 @@ impl HalfStream {
             self.bytes.rejected += u64::from(segment.payload.len());
             return;
         }
-        if flags.syn() && matches!(self.base, Base::Head(_)) {
-            self.set_origin(segment.seq.wrapping_add(1), context);
+        if flags.syn() {
+            let first = segment.seq.wrapping_add(1);
+            match self.base {
+                Base::Head(_) => self.set_origin(first, context),
+                Base::Origin(origin) if origin != first => {
+                    // A SYN of no connection that this is: neither is its data.
+                    self.bytes.rejected += u64::from(segment.payload.len());
+                    return;
+                }
+                Base::Origin(_) => {}
+            }
         }
         if segment.wire_len() == 0 && !flags.fin() {
             return;
         }
         if self.is_keepalive(segment) {
+            // Its byte is filler, and means nothing even where it differs.
             self.bytes.duplicate += u64::from(segment.payload.len());
+            self.bytes.unverified += u64::from(segment.payload.len());
             return;
         }
         let held = Held {
@@ -219,7 +241,8 @@ impl HalfStream {
     /// had passed: bytes that the receiver has and the capture has not.
     pub(super) fn acknowledge(&mut self, ack: u32, context: &mut Context<'_>) -> u32 {
         let Base::Origin(origin) = self.base else {
-            self.unseen.get_or_insert(Unseen::new(ack)).acknowledge(ack);
+            let unseen = self.unseen.get_or_insert(Unseen::new(ack));
+            unseen.acknowledge(ack, context.window);
             return 0;
         };
         let offset = unwrap(origin, self.next.max(self.acked), ack);
@@ -344,11 +367,17 @@ impl HalfStream {
 
     /// Bytes of state beyond the struct itself.
     pub(super) fn memory(&self) -> usize {
+        const NONE: &Vec<Held> = &Vec::new();
         let head = match &self.base {
-            Base::Head(head) => head.capacity(),
-            Base::Origin(_) => 0,
+            Base::Head(head) => head,
+            Base::Origin(_) => NONE,
         };
-        self.assembler.memory() + (head + self.wild.capacity()) * size_of::<Held>()
+        let owned = |held: &[Held]| -> usize { held.iter().map(|h| h.payload.owned_len()).sum() };
+        self.assembler.memory()
+            + (head.capacity() + self.wild.capacity()) * size_of::<Held>()
+            + owned(head)
+            + owned(&self.wild)
+            + self.truncated.islands() * size_of::<(u64, u64)>()
     }
 
     fn split_by_cause(&self, start: u64, end: u64, cause: GapCause, holes: &mut Vec<Hole>) {
@@ -382,7 +411,8 @@ impl HalfStream {
         }
     }
 
-    /// A probe of an idle connection: no byte or one, just before the next (RFC 1122, 4.2.3.6).
+    /// A probe of an idle connection: no byte or one, just before the next (RFC 1122, 4.2.3.6). A
+    /// byte that the snap length cut off is not probed but sent again.
     fn is_keepalive(&self, segment: &Segment) -> bool {
         let Base::Origin(origin) = self.base else {
             return false;
@@ -391,6 +421,7 @@ impl HalfStream {
             && !segment.flags.syn()
             && !segment.flags.fin()
             && unwrap(origin, self.next, segment.seq) == self.next - 1
+            && !self.truncated.contains(to_offset(self.next - 1))
     }
 
     fn plausible_end(&self, window: i64) -> i64 {
@@ -402,6 +433,10 @@ impl HalfStream {
             for held in head {
                 self.accept(held, context);
             }
+        }
+        // Acknowledgements that came meanwhile count from here on.
+        if let Some(unseen) = self.unseen.take() {
+            self.acknowledge(unseen.ack(), context);
         }
     }
 

@@ -41,6 +41,10 @@ pub struct ReassemblyStats {
     pub peak_flows: u64,
     /// Most bytes of state held at once.
     pub peak_memory: u64,
+    /// RSTs and FINs that closed nothing because they lie where the peer would not believe them.
+    pub implausible_ends: u64,
+    /// SYNs inside live connections that nobody answered and that the connection outlived.
+    pub stray_syns: u64,
     /// Segments taken.
     pub segments: u64,
     /// Payload bytes captured in them.
@@ -90,7 +94,7 @@ impl Reassembler {
         self.stats.segments += 1;
         self.stats.payload_bytes += u64::from(segment.payload.len());
         match self.table.find(&segment.key) {
-            None => self.begin(segment, encapsulation, 1, around),
+            None => self.begin(segment, encapsulation, around),
             Some(slot) => self.continue_key(slot, segment, encapsulation, around),
         }
         self.keep_within_budget(around);
@@ -160,18 +164,17 @@ impl Reassembler {
         } else {
             TimerClass::Opening
         };
-        let next_seq = flow.tuple_seq.saturating_add(1);
         let relation = relation(flow, segment);
         if self.is_expired(class, seen, segment.watermark) {
             self.end(slot, timeout_reason(class), around);
-            self.begin(segment, encapsulation, next_seq, around);
+            self.begin(segment, encapsulation, around);
             return;
         }
         match relation {
             Relation::Same => self.feed(slot, segment, around),
             Relation::New => {
                 self.end(slot, EndReason::Reuse, around);
-                self.begin(segment, encapsulation, next_seq, around);
+                self.begin(segment, encapsulation, around);
             }
             Relation::Candidate => self.hold(slot, segment, encapsulation, around),
             Relation::Answer => self.split(slot, segment, around),
@@ -183,9 +186,9 @@ impl Reassembler {
         &mut self,
         segment: &Segment,
         encapsulation: &Encapsulation,
-        tuple_seq: u32,
         around: &mut Surroundings<'_>,
     ) {
+        let tuple_seq = self.table.uses(&segment.key).saturating_add(1);
         let flow = Connection::new(segment, encapsulation, tuple_seq);
         let slot = self.table.insert(flow, segment.watermark);
         self.feed(slot, segment, around);
@@ -257,7 +260,6 @@ impl Reassembler {
             return;
         };
         let before = flow.memory();
-        let next_seq = flow.tuple_seq.saturating_add(1);
         let candidate = flow.candidate.take();
         self.memory = (self.memory + flow.memory()).saturating_sub(before);
         self.end(slot, EndReason::Reuse, around);
@@ -265,7 +267,8 @@ impl Reassembler {
         let Some((syn, encapsulation)) = candidate.segments.first() else {
             return;
         };
-        let flow = Connection::new(syn, encapsulation, next_seq);
+        let tuple_seq = self.table.uses(&syn.key).saturating_add(1);
+        let flow = Connection::new(syn, encapsulation, tuple_seq);
         let slot = self.table.insert(flow, answer.watermark);
         for (syn, _) in &candidate.segments {
             self.feed(slot, syn, around);
@@ -280,11 +283,14 @@ impl Reassembler {
             return;
         };
         self.memory = self.memory.saturating_sub(flow.memory());
+        self.stats.implausible_ends += flow.implausible_ends;
+        self.table.remember(&flow.key, flow.tuple_seq);
         let Some(candidate) = flow.candidate.take() else {
             record::finish(flow, reason, around);
             return;
         };
         if candidate.contradicted {
+            self.stats.stray_syns += candidate.segments.len() as u64;
             for (syn, _) in &candidate.segments {
                 flow.segment(syn, around);
             }
@@ -292,13 +298,18 @@ impl Reassembler {
             return;
         }
         let tuple_seq = flow.tuple_seq.saturating_add(1);
+        self.table.remember(&flow.key, tuple_seq);
         record::finish(flow, EndReason::Reuse, around);
         if let Some((syn, encapsulation)) = candidate.segments.first() {
             let mut attempt = Connection::new(syn, encapsulation, tuple_seq);
             for (syn, _) in &candidate.segments {
                 attempt.segment(syn, around);
             }
-            record::finish(attempt, reason, around);
+            let unanswered = match reason {
+                EndReason::Idle => EndReason::HandshakeTimeout,
+                other => other,
+            };
+            record::finish(attempt, unanswered, around);
         }
     }
 

@@ -98,7 +98,6 @@ impl RangeSet {
     }
 
     /// Whether `at` is in the set.
-    #[cfg(test)]
     pub(super) fn contains(&self, at: u64) -> bool {
         at < self.prefix
             || self

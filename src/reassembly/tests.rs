@@ -422,3 +422,115 @@ fn an_isn_at_the_wrap_changes_nothing() {
         assert!(out.gaps.is_empty());
     }
 }
+
+#[test]
+fn forged_fins_far_away_close_nothing() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 2),
+            B::client(100 + (1 << 30), 500).fin(),
+            B::server(500 + (1 << 30), 102).fin(),
+            B::client(102, 500).payload(2, 2),
+        ]),
+    );
+    assert_eq!(out.flows.len(), 1);
+    assert_eq!(out.flows[0].end_reason, EndReason::Eof);
+    assert_eq!(out.text(INPUT, 1, Direction::C2s), "abcd");
+    assert!(out.gaps.is_empty());
+}
+
+#[test]
+fn a_byte_that_the_snap_length_cut_off_is_no_keepalive_when_sent_again() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 3),
+            B::client(103, 500).truncated(1),
+            B::client(103, 500).payload(3, 1),
+        ]),
+    );
+    assert_eq!(out.text(INPUT, 1, Direction::C2s), "abcd");
+    assert!(out.gaps.is_empty());
+}
+
+#[test]
+fn acknowledgements_count_though_offset_zero_is_not_known_yet() {
+    let out = run(
+        INPUT,
+        vec![
+            B::client(100, 500).payload(0, 3),
+            B::server(500, 103),
+            B::server(500, 110),
+        ],
+    );
+    let gap = out.gaps[0];
+    assert_eq!((gap.offset, gap.length), (3, 7));
+    assert_eq!(gap.cause, GapCause::NotCapturedAtEnd);
+}
+
+#[test]
+fn a_forged_acknowledgement_of_an_unseen_direction_shows_no_gap() {
+    let out = run(
+        INPUT,
+        vec![
+            B::client(100, 500).payload(0, 3),
+            B::client(103, 520).payload(3, 3),
+            B::client(106, 2_000_000_000).payload(6, 3),
+            B::client(109, 521).payload(9, 1),
+        ],
+    );
+    assert_eq!(out.gaps.len(), 1, "and the last step of one is a FIN's");
+    assert_eq!((out.gaps[0].offset, out.gaps[0].length), (0, 20));
+}
+
+#[test]
+fn data_on_a_stray_syn_is_no_stream_data() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 2),
+            B::client(110, 0).syn().payload(40, 5),
+            B::client(102, 500).payload(2, 2),
+        ]),
+    );
+    assert_eq!(out.text(INPUT, 1, Direction::C2s), "abcd");
+    assert_eq!(out.flows[0].halves[0].rejected_bytes, 5);
+}
+
+#[test]
+fn flows_on_a_key_are_counted_however_long_the_pause() {
+    let second = ms(1000);
+    for pause in [60, 121, 9000] {
+        let mut segments =
+            with_handshake(vec![B::client(100, 500).fin(), B::server(500, 101).fin()]);
+        segments.push(B::client(9000, 0).syn().at(pause * second));
+        let flows = run(INPUT, segments).flows;
+        assert_eq!(
+            flows.iter().map(|flow| flow.tuple_seq).collect::<Vec<_>>(),
+            [1, 2]
+        );
+    }
+}
+
+#[test]
+fn an_unanswered_attempt_times_out_as_a_handshake() {
+    let second = ms(1000);
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 2),
+            B::client(7000, 0).syn().at(second),
+            B::client(70_000, 0).syn().at(4000 * second),
+        ]),
+    );
+    let reasons: Vec<_> = out.flows.iter().map(|flow| flow.end_reason).collect();
+    assert_eq!(
+        reasons,
+        [
+            EndReason::Reuse,
+            EndReason::HandshakeTimeout,
+            EndReason::Eof
+        ]
+    );
+}
