@@ -215,12 +215,6 @@ impl HalfStream {
         if segment.wire_len() == 0 && !flags.fin() {
             return;
         }
-        if self.is_keepalive(segment) {
-            // Its byte is filler, and means nothing even where it differs.
-            self.bytes.duplicate += u64::from(segment.payload.len());
-            self.bytes.unverified += u64::from(segment.payload.len());
-            return;
-        }
         let held = Held {
             seq: segment.seq.wrapping_add(u32::from(flags.syn())),
             payload: segment.payload.clone(),
@@ -413,15 +407,11 @@ impl HalfStream {
 
     /// A probe of an idle connection: no byte or one, just before the next (RFC 1122, 4.2.3.6). A
     /// byte that the snap length cut off is not probed but sent again.
-    fn is_keepalive(&self, segment: &Segment) -> bool {
-        let Base::Origin(origin) = self.base else {
-            return false;
-        };
-        segment.wire_len() <= 1
-            && !segment.flags.syn()
-            && !segment.flags.fin()
-            && unwrap(origin, self.next, segment.seq) == self.next - 1
-            && !self.truncated.contains(to_offset(self.next - 1))
+    fn is_keepalive(&self, held: &Held, offset: i64) -> bool {
+        held.wire_len() <= 1
+            && !held.fin
+            && offset == self.next - 1
+            && !self.truncated.contains(to_offset(offset))
     }
 
     fn plausible_end(&self, window: i64) -> i64 {
@@ -459,7 +449,11 @@ impl HalfStream {
             return;
         };
         let offset = unwrap(origin, self.next, held.seq);
-        if offset > self.plausible_end(context.window) {
+        if self.is_keepalive(&held, offset) {
+            // Its byte is filler, and means nothing even where it differs.
+            self.bytes.duplicate += u64::from(held.payload.len());
+            self.bytes.unverified += u64::from(held.payload.len());
+        } else if offset > self.plausible_end(context.window) {
             if self.wild.len() >= WILD_SEGMENTS {
                 let oldest = self.wild.remove(0);
                 self.bytes.rejected += u64::from(oldest.payload.len());

@@ -336,6 +336,20 @@ fn keepalives_overwrite_nothing_and_conflict_with_nothing() {
 }
 
 #[test]
+fn keepalives_of_a_flow_picked_up_midstream_conflict_with_nothing() {
+    let out = run(
+        INPUT,
+        vec![
+            B::client(100, 500).payload(0, 4),
+            B::client(103, 500).payload(50, 1),
+            B::client(104, 500).payload(4, 1),
+        ],
+    );
+    assert_eq!(out.text(INPUT, 1, Direction::C2s), "abcde");
+    assert_eq!(out.flows[0].halves[0].conflict_bytes, 0);
+}
+
+#[test]
 fn a_plausible_reset_closes_and_a_wild_one_does_not() {
     let data = || B::client(100, 500).payload(0, 4);
     let wild = run(
