@@ -66,6 +66,8 @@ pub struct PayloadAccounting {
     pub rejected: u64,
     /// Beyond a limit the user set.
     pub over_limit: u64,
+    /// Spans of the streams, added up: their bytes and their gaps.
+    pub spanned: u64,
     /// Those of `duplicate` whose kept byte was no longer at hand to compare with.
     pub unverified: u64,
     /// Written to payload files; absent where the run writes none.
@@ -83,6 +85,7 @@ impl PayloadAccounting {
         self.conflicting_not_kept += half.conflict_bytes;
         self.rejected += half.rejected_bytes;
         self.over_limit += half.limit_bytes;
+        self.spanned += half.stream_span;
         self.unverified += half.unverified_bytes;
     }
 }
@@ -231,6 +234,11 @@ impl Accounting {
             gaps.bytes_in_flows,
         )?;
         equal(
+            "spans of streams = unique payload + gap bytes",
+            payload.spanned,
+            payload.unique + gaps.bytes,
+        )?;
+        equal(
             "conflicting bytes = payload conflicting, not kept",
             conflicts.bytes,
             payload.conflicting_not_kept,
@@ -311,6 +319,7 @@ mod tests {
             conflicting_not_kept: 4,
             rejected: 2,
             over_limit: 1,
+            spanned: 25,
             unverified: 8,
             written: Some(16),
         };
@@ -340,7 +349,7 @@ mod tests {
     /// Each identity, broken alone, is the one that is named.
     #[test]
     fn what_does_not_is_named() {
-        let breaks: [(Break, &str); 11] = [
+        let breaks: [(Break, &str); 12] = [
             (|a| a.frames.total += 1, "frames = tcp"),
             (|a| a.payload.captured += 1, "captured payload ="),
             (|a| a.payload.unverified += 1, "unverified payload"),
@@ -360,6 +369,7 @@ mod tests {
                 |a| a.gaps.bytes_in_flows += 1,
                 "gap bytes = gap bytes in the flows' rows",
             ),
+            (|a| a.payload.spanned += 1, "spans of streams"),
             (|a| a.conflicts.bytes += 1, "conflicting bytes"),
         ];
         for (break_it, expected) in breaks {

@@ -1,5 +1,10 @@
 //! Whole flows through the core.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "offsets in tests are small"
+)]
+
 use super::event::{EventSink, StreamData};
 use super::testing::{SegmentBuilder as B, ms};
 use super::*;
@@ -547,4 +552,97 @@ fn an_unanswered_attempt_times_out_as_a_handshake() {
             EndReason::Eof
         ]
     );
+}
+
+mod property {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What a client sends after the handshake: stream offset, length, payload's place in the input.
+    fn segments() -> impl Strategy<Value = Vec<(u32, u32, u64)>> {
+        prop::collection::vec((0u32..300, 2u32..40, 0u64..20), 0..60)
+    }
+
+    proptest! {
+        /// The oracle: the first byte that comes for an offset stands. The ISN, the order and the
+        /// overlaps are arbitrary; lengths of one are left out, since they may be keep-alives.
+        #[test]
+        fn a_stream_is_what_a_vector_says(sent in segments(), isn: u32, fin in any::<bool>()) {
+            let at = |offset: u32| isn.wrapping_add(1).wrapping_add(offset);
+            let mut oracle: Vec<Option<u8>> = vec![None; 400];
+            let mut all = vec![
+                B::client(isn, 0).syn(),
+                B::server(499, at(0)).syn_ack(),
+                B::client(at(0), 500),
+            ];
+            let mut end = 0;
+            let mut captured = 0;
+            for &(offset, len, from) in &sent {
+                all.push(B::client(at(offset), 500).payload(from, len));
+                for i in 0..len as usize {
+                    let byte = INPUT[from as usize + i];
+                    oracle[offset as usize + i].get_or_insert(byte);
+                }
+                end = end.max(offset + len);
+                captured += u64::from(len);
+            }
+            if fin {
+                end += 7;
+                all.push(B::client(at(end), 500).fin());
+            }
+            let out = run(INPUT, all);
+            prop_assert_eq!(out.flows.len(), 1);
+            let last = oracle.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+            let want: String =
+                oracle[..last].iter().map(|byte| byte.map_or('.', char::from)).collect();
+            prop_assert_eq!(out.text(INPUT, 1, Direction::C2s), want);
+
+            let half = &out.flows[0].halves[0];
+            let missing: u64 = out.gaps.iter().map(|gap| gap.length).sum();
+            prop_assert_eq!(half.stream_span, u64::from(end));
+            prop_assert_eq!(half.stream_bytes + missing, half.stream_span);
+            prop_assert_eq!(half.gap_bytes, missing);
+            prop_assert_eq!(half.stream_bytes + half.overlap_bytes, captured);
+            for gap in &out.gaps {
+                let range = gap.offset as usize..(gap.offset + gap.length) as usize;
+                prop_assert!(oracle[range].iter().all(Option::is_none));
+            }
+        }
+
+        /// Whatever comes, every captured byte is counted once and nothing panics.
+        #[test]
+        fn every_byte_is_counted_once(
+            sent in prop::collection::vec(
+                (any::<bool>(), any::<u32>(), any::<u32>(), any::<u8>(), 0u32..30, 0u32..3, 0i64..200),
+                0..80,
+            ),
+            near in any::<bool>(),
+            max_gap in prop_oneof![Just(0u64), Just(16 << 20)],
+        ) {
+            let squeeze = |number: u32| if near { number % 200 } else { number };
+            let mut captured = 0;
+            let mut now = 0;
+            let mut all = Vec::new();
+            for (client, seq, ack, flags, len, cut, pause) in sent {
+                now += pause * ms(1000);
+                captured += u64::from(len);
+                let (seq, ack) = (squeeze(seq), squeeze(ack));
+                let segment = if client { B::client(seq, ack) } else { B::server(seq, ack) };
+                all.push(segment.payload(0, len).truncated(cut).flags(flags & 0x17).at(now));
+            }
+            let count = all.len() as u64;
+            let out = run_with(ReassemblyConfig { max_gap, ..config() }, INPUT, all);
+            let halves = || out.flows.iter().flat_map(|flow| &flow.halves);
+            let sum: u64 = halves()
+                .map(|half| half.stream_bytes + half.overlap_bytes + half.rejected_bytes)
+                .sum();
+            prop_assert_eq!(sum, captured);
+            prop_assert_eq!(halves().map(|half| half.packets).sum::<u64>(), count);
+            for half in halves() {
+                prop_assert_eq!(half.stream_bytes + half.gap_bytes, half.stream_span);
+            }
+            let told: u64 = out.data.iter().map(|run| u64::from(run.payload.len())).sum();
+            prop_assert_eq!(told, halves().map(|half| half.stream_bytes).sum::<u64>());
+        }
+    }
 }
