@@ -13,6 +13,7 @@
 )]
 #![allow(
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     reason = "header fields are cut to their width on purpose, and shares of a number are rough"
@@ -20,6 +21,7 @@
 
 pub mod capture_file;
 pub mod generator;
+pub mod mutation;
 pub mod output;
 pub mod payload;
 pub mod prng;

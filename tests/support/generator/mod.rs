@@ -90,12 +90,11 @@ pub fn generate<W: Write>(
     let mut started = 0;
     while started < config.flows || !active.is_empty() {
         while started < config.flows && active.len() < config.concurrent.max(1) {
-            let ends = match reusable.pop() {
-                Some(ends) => ends,
-                None => {
-                    let ipv6 = generator.prng.chance(config.ipv6);
-                    flow::ends(started, ipv6, &mut generator.prng)
-                }
+            let ends = if let Some(ends) = reusable.pop() {
+                ends
+            } else {
+                let ipv6 = generator.prng.chance(config.ipv6);
+                flow::ends(started, ipv6, &mut generator.prng)
             };
             active.push(Flow::new(config, started, ends, &mut generator.prng));
             started += 1;
