@@ -1,3 +1,7 @@
 //! The `bulkreasm` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bulkreasm::cli::main()
+}

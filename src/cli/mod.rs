@@ -1,1 +1,95 @@
 //! Arguments as typed, turned into a validated configuration; progress; the final table.
+
+mod args;
+mod progress;
+mod table;
+mod units;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clap::Parser;
+
+use crate::config::Config;
+use crate::pipeline::{Control, RunError, RunReport, run};
+use args::Args;
+use progress::Display;
+
+/// Done.
+const DONE: u8 = 0;
+/// Could not go on.
+const FAILED: u8 = 1;
+/// Done, with damage.
+const DAMAGED: u8 = 3;
+/// Interrupted: 128 and the number of SIGINT, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+/// The program: reads the arguments, runs, prints, and tells the exit status.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    ExitCode::from(match run_to_end(&args) {
+        Ok(status) => status,
+        Err(error) => {
+            complain(&format!("error: {error}"));
+            FAILED
+        }
+    })
+}
+
+fn run_to_end(args: &Args) -> Result<u8, RunError> {
+    let config = args.config();
+    let interrupted = Arc::new(AtomicBool::new(false));
+    if let Err(error) = watch_signals(&interrupted) {
+        complain(&format!("warning: cannot watch for Ctrl-C: {error}"));
+    }
+    let display = Display::new(args.progress, args.quiet);
+    let mut show = |progress| display.show(progress);
+    let control = Control {
+        interrupted: &interrupted,
+        progress: &mut show,
+    };
+    let result = run(&config, control);
+    display.clear();
+    let report = result?;
+    print(args, &config, &report);
+    Ok(if report.interrupted() {
+        INTERRUPTED
+    } else if report.is_damaged() {
+        DAMAGED
+    } else {
+        DONE
+    })
+}
+
+/// The first signal ends the run in order, a second one at once.
+fn watch_signals(interrupted: &Arc<AtomicBool>) -> io::Result<()> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let status = i32::from(INTERRUPTED);
+        signal_hook::flag::register_conditional_shutdown(signal, status, Arc::clone(interrupted))?;
+        signal_hook::flag::register(signal, Arc::clone(interrupted))?;
+    }
+    Ok(())
+}
+
+fn print(args: &Args, config: &Config, report: &RunReport) {
+    if !args.quiet {
+        for warning in table::warnings(report, args.verbose) {
+            complain(&format!("warning: {warning}"));
+        }
+    }
+    let text = if args.json {
+        report.manifest_json.clone()
+    } else if args.quiet {
+        return;
+    } else {
+        table::table(config, report)
+    };
+    // A reader that went away (`| head`) has seen what it wanted.
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "bulkreasm: {text}");
+}

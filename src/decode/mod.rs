@@ -1,1 +1,183 @@
 //! Link layers, tunnels, IP, defragmentation and TCP: a frame in, a segment out.
+//!
+//! One [`Decoder`] reads the frames of one chunk of the capture; many run at the same time. What
+//! it finds goes to a [`DecodeSink`]: a [`Segment`] for TCP, a [`Fragment`] for a piece of an IP
+//! datagram. Every frame has exactly one outcome in the [`DecodeStats`].
+//!
+//! Where a protocol is read:
+//!
+//! | file | protocols |
+//! |---|---|
+//! | `link.rs` | dispatch by link type, names of link types, headers that capture tools put in front |
+//! | `ethernet.rs` | Ethernet, VLAN and other tags, LLC, SNAP, dispatch by Ethernet type |
+//! | `lan.rs` | FDDI, Token Ring, ARCNET, ATM, Frame Relay and other links of that kind |
+//! | `ppp.rs` | PPP, PPPoE, Cisco HDLC |
+//! | `wifi.rs`, `radio.rs` | IEEE 802.11, and radiotap, AVS, Prism, PPI in front of it |
+//! | `mpls.rs` | MPLS and Ethernet pseudowires |
+//! | `ip.rs` | IPv4, IPv6, extension headers, dispatch by IP protocol |
+//! | `ipcomp.rs` | IP payload compression |
+//! | `gre.rs`, `udp.rs` | GRE with ERSPAN, and tunnels over UDP |
+//! | `tcp.rs`, `checksum.rs` | TCP |
+//! | `defrag.rs` | IP fragments to datagrams |
+
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
+mod checksum;
+mod cursor;
+pub mod defrag;
+pub mod encapsulation;
+mod ethernet;
+mod gre;
+mod ip;
+mod ipcomp;
+mod lan;
+pub mod link;
+mod mpls;
+mod ppp;
+mod radio;
+pub mod stats;
+mod tcp;
+mod udp;
+mod walk;
+mod wifi;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::model::{Encapsulation, RawFrame, Segment, Timestamp};
+use cursor::Cursor;
+use ip::Ip;
+use walk::{Backing, Walk};
+
+pub use defrag::{Datagram, Fragment, FragmentStats, FragmentTable};
+pub use encapsulation::EncapsulationTable;
+pub use link::link_type_name;
+pub use stats::{Class, DecodeStats, Layer, LinkProtocol, Other, Reason, Undecoded};
+
+/// Takes what frames carry.
+pub trait DecodeSink {
+    /// A TCP segment.
+    fn segment(&mut self, segment: Segment);
+    /// A piece of an IP datagram; a [`FragmentTable`] puts the datagram together.
+    fn fragment(&mut self, fragment: Fragment);
+}
+
+/// What the decoder does beyond decoding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DecodeOptions {
+    /// Verify TCP and IPv4 checksums. It reads every payload byte; where it is off,
+    /// [`Segment::checksum_ok`] is always true.
+    pub verify_checksums: bool,
+}
+
+/// Decodes the frames of one chunk.
+#[derive(Clone, Debug, Default)]
+pub struct Decoder {
+    options: DecodeOptions,
+    table: EncapsulationTable,
+    stats: DecodeStats,
+    /// The encapsulation under construction; kept so that its list is allocated once.
+    scratch: Encapsulation,
+}
+
+impl Decoder {
+    /// A decoder that has seen nothing.
+    pub fn new(options: DecodeOptions) -> Decoder {
+        Decoder {
+            options,
+            ..Decoder::default()
+        }
+    }
+
+    /// Decodes a frame and counts its outcome. `number` and `watermark` go into the segment as
+    /// they are.
+    pub fn frame(
+        &mut self,
+        frame: &RawFrame<'_>,
+        number: u64,
+        watermark: Timestamp,
+        sink: &mut impl DecodeSink,
+    ) {
+        self.scratch.vlan = None;
+        self.scratch.inner_vlan = None;
+        self.scratch.tunnels.clear();
+        let original = usize::try_from(frame.original_len).unwrap_or(usize::MAX);
+        let mut cursor = Cursor::new(frame.data, original.saturating_sub(frame.data.len()));
+        if frame.fcs_len > 0 {
+            cursor.trim_end(usize::from(frame.fcs_len));
+        }
+        let mut walk = Walk {
+            table: &mut self.table,
+            stats: &mut self.stats,
+            sink,
+            encapsulation: &mut self.scratch,
+            verify_checksums: self.options.verify_checksums,
+            frame: number,
+            ts: frame.ts,
+            watermark,
+            backing: Backing::Input(frame.at),
+            depth: 0,
+            outermost: true,
+            sole: true,
+            fragments: 0,
+        };
+        let outcome = walk.link(frame.link, cursor);
+        self.stats.frame(outcome);
+    }
+
+    /// Decodes a datagram that was put together from fragments. The frame that completed it moves,
+    /// in the counts, from the fragments to what the datagram carries.
+    pub fn datagram(&mut self, datagram: &Datagram, sink: &mut impl DecodeSink) {
+        self.scratch.clone_from(&datagram.key.encapsulation);
+        let length = u32::try_from(datagram.bytes.len()).unwrap_or(u32::MAX);
+        let ip = Ip {
+            source: datagram.key.source,
+            destination: datagram.key.destination,
+            version: datagram.key.version,
+            total_len: datagram
+                .header_len
+                .saturating_add(length)
+                .saturating_add(datagram.truncated),
+            header_len: datagram.header_len,
+            final_destination: true,
+        };
+        let cut = usize::try_from(datagram.truncated).unwrap_or(usize::MAX);
+        let cursor = Cursor::new(&datagram.bytes, cut);
+        let mut walk = Walk {
+            table: &mut self.table,
+            stats: &mut self.stats,
+            sink,
+            encapsulation: &mut self.scratch,
+            verify_checksums: self.options.verify_checksums,
+            frame: datagram.frame,
+            ts: datagram.ts,
+            watermark: datagram.watermark,
+            backing: Backing::Owned(Arc::clone(&datagram.bytes)),
+            depth: datagram.depth,
+            outermost: false,
+            sole: datagram.sole,
+            fragments: 0,
+        };
+        let outcome = walk.ip_payload(ip, datagram.protocol, cursor);
+        if datagram.sole {
+            self.stats.resolve(outcome);
+        }
+    }
+
+    /// The counts so far.
+    pub fn stats(&self) -> &DecodeStats {
+        &self.stats
+    }
+
+    /// The encapsulations that segments so far refer to.
+    pub fn encapsulations(&self) -> &EncapsulationTable {
+        &self.table
+    }
+
+    /// Ends the chunk.
+    pub fn finish(self) -> (EncapsulationTable, DecodeStats) {
+        (self.table, self.stats)
+    }
+}

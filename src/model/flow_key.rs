@@ -97,6 +97,11 @@ impl FlowKey {
         }
     }
 
+    /// Both ends are the same, so that nothing tells one direction from the other.
+    pub fn is_self_connected(&self) -> bool {
+        self.lower == self.upper
+    }
+
     /// 4 or 6.
     pub const fn version(&self) -> u8 {
         self.version

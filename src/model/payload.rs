@@ -124,6 +124,12 @@ impl PayloadSource for [u8] {
     }
 }
 
+impl PayloadSource for Vec<u8> {
+    fn read(&self, at: InputPos, len: u32) -> Cow<'_, [u8]> {
+        self.as_slice().read(at, len)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -86,6 +86,8 @@ pub struct Segment {
     pub ip_bytes: u32,
     /// Index of its encapsulation in the chunk's table.
     pub encapsulation: u32,
+    /// Index of the input file of its frame; 0 until the join, which alone knows the files.
+    pub file_id: u16,
 }
 
 impl Segment {

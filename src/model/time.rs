@@ -31,6 +31,7 @@ impl Timestamp {
     }
 
     /// The lesser of two times, ignoring [`Timestamp::NONE`].
+    #[must_use]
     pub fn earliest(self, other: Timestamp) -> Timestamp {
         match (self.ns(), other.ns()) {
             (None, _) => other,

@@ -1,1 +1,44 @@
 //! Payload files, tables and the manifest.
+//!
+//! A table is a list of [`Column`]s: name, type and what it takes from a row stand in one entry,
+//! which Parquet and CSV both read. A file is written under a temporary name and renamed when it is
+//! whole; the manifest comes last, so its presence means that the run completed. Nothing is synced
+//! to the device: that statement is about this program, not about a power failure.
+
+pub mod accounting;
+mod builder;
+pub mod community_id;
+pub mod csv_table;
+pub mod descriptors;
+pub mod directory;
+pub mod error;
+pub mod flow_table;
+pub mod gaps_table;
+pub mod manifest;
+pub mod parquet_table;
+pub mod payload_files;
+pub mod schema;
+pub mod stream_path;
+pub mod text;
+
+pub use accounting::{Accounting, AccountingError};
+pub use csv_table::CsvTableWriter;
+pub use descriptors::DescriptorBudget;
+pub use directory::OutputDir;
+pub use error::OutputError;
+pub use flow_table::{FlowCsvWriter, FlowTableWriter};
+pub use gaps_table::GapTableWriter;
+pub use manifest::Manifest;
+pub use parquet_table::{FooterFacts, TableSummary};
+pub use payload_files::{PayloadTotals, PayloadWriter};
+pub use schema::Column;
+pub use stream_path::stream_path;
+
+/// Version of the tables' columns and of the manifest. It changes with the meaning or the type of
+/// anything in them, not when something is added.
+pub const SCHEMA_VERSION: u32 = 1;
+
+#[cfg(test)]
+mod payload_files_tests;
+#[cfg(test)]
+mod table_tests;

@@ -1,1 +1,18 @@
 //! The run: the only room that knows all the others.
+//!
+//! A batch is a bounded stretch of the capture. Its chunks are decoded in parallel, joined in
+//! capture order, and reassembled in parallel, one task per shard; meanwhile the next batch is
+//! decoded. Rows leave in a fixed order, so nothing of how the work was divided shows in the
+//! output.
+
+mod batch;
+mod chunk;
+mod memory;
+mod report;
+mod run;
+mod tables;
+mod worker;
+
+pub use report::RunReport;
+pub use run::{Control, Progress, RunError, run};
+pub use tables::TableSummaries;

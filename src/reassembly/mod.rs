@@ -1,3 +1,344 @@
 //! The pure core: segments in, stream events out. No IO, no clock, no threads.
+//!
+//! A [`Reassembler`] owns the flows of one shard. It is given segments in capture order and tells
+//! an [`EventSink`] where bytes go, which are missing, and what is known of each flow at its end.
+//! Time comes with the segments: every decision depends on them alone.
 
+mod analysis;
+mod assembler;
+mod conn_state;
+mod connection;
 pub mod event;
+mod flow_table;
+mod half_stream;
+mod identity;
+mod overlap;
+mod ranges;
+mod record;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use overlap::OverlapPolicy;
+
+use crate::config::{ReassemblyConfig, Timeouts};
+use crate::model::{Encapsulation, EndReason, PayloadSource, Segment, Timestamp};
+use connection::{Candidate, Connection, Surroundings};
+use event::EventSink;
+use flow_table::{FLOW_BYTES, FlowTable, SlotId, TimerClass};
+use identity::{Relation, relation};
+
+/// Repetitions of a SYN that wait with it to be answered; a SYN is retried five or six times.
+const CANDIDATE_SEGMENTS: usize = 8;
+
+/// What a reassembler did beyond its flows' own rows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReassemblyStats {
+    /// Flows ended by the memory budget.
+    pub evicted: u64,
+    /// Most flows held at once.
+    pub peak_flows: u64,
+    /// Most bytes of state held at once.
+    pub peak_memory: u64,
+    /// Segments taken.
+    pub segments: u64,
+    /// Payload bytes captured in them.
+    pub payload_bytes: u64,
+}
+
+/// The flows of one shard.
+#[derive(Debug)]
+pub struct Reassembler {
+    config: ReassemblyConfig,
+    table: FlowTable,
+    /// Bytes of state beyond the table's own slots.
+    memory: usize,
+    stats: ReassemblyStats,
+}
+
+impl Reassembler {
+    /// A reassembler without flows.
+    pub fn new(config: ReassemblyConfig) -> Reassembler {
+        Reassembler {
+            config,
+            table: FlowTable::default(),
+            memory: 0,
+            stats: ReassemblyStats::default(),
+        }
+    }
+
+    /// What it did so far.
+    pub const fn stats(&self) -> ReassemblyStats {
+        self.stats
+    }
+
+    /// Takes the next segment in capture order.
+    pub fn segment(
+        &mut self,
+        segment: &Segment,
+        encapsulation: &Encapsulation,
+        source: &dyn PayloadSource,
+        sink: &mut dyn EventSink,
+    ) {
+        let around = &mut Surroundings {
+            source,
+            sink,
+            policy: OverlapPolicy::First,
+            max_gap: self.config.max_gap,
+        };
+        self.stats.segments += 1;
+        self.stats.payload_bytes += u64::from(segment.payload.len());
+        match self.table.find(&segment.key) {
+            None => self.begin(segment, encapsulation, 1, around),
+            Some(slot) => self.continue_key(slot, segment, encapsulation, around),
+        }
+        self.keep_within_budget(around);
+    }
+
+    /// Ends the flows whose timeout has passed at `watermark`.
+    pub fn sweep(
+        &mut self,
+        watermark: Timestamp,
+        source: &dyn PayloadSource,
+        sink: &mut dyn EventSink,
+    ) {
+        let around = &mut Surroundings {
+            source,
+            sink,
+            policy: OverlapPolicy::First,
+            max_gap: self.config.max_gap,
+        };
+        for class in TimerClass::ALL {
+            while let Some((slot, seen)) = self.table.longest_idle(class) {
+                if !self.is_expired(class, seen, watermark) {
+                    break;
+                }
+                self.end(slot, timeout_reason(class), around);
+            }
+        }
+    }
+
+    /// Ends all flows. Those whose timeout has passed at `watermark` end by it, the others for
+    /// `reason`.
+    pub fn finish(
+        &mut self,
+        watermark: Timestamp,
+        reason: EndReason,
+        source: &dyn PayloadSource,
+        sink: &mut dyn EventSink,
+    ) {
+        self.sweep(watermark, source, sink);
+        let around = &mut Surroundings {
+            source,
+            sink,
+            policy: OverlapPolicy::First,
+            max_gap: self.config.max_gap,
+        };
+        for class in TimerClass::ALL {
+            while let Some((slot, _)) = self.table.longest_idle(class) {
+                self.end(slot, reason, around);
+            }
+        }
+    }
+
+    fn continue_key(
+        &mut self,
+        slot: SlotId,
+        segment: &Segment,
+        encapsulation: &Encapsulation,
+        around: &mut Surroundings<'_>,
+    ) {
+        let seen = self.table.seen(slot);
+        let Some(flow) = self.table.get(slot) else {
+            return;
+        };
+        let class = if flow.phase.is_closed() {
+            TimerClass::Closed
+        } else if flow.phase == connection::Phase::Open {
+            TimerClass::Open
+        } else {
+            TimerClass::Opening
+        };
+        let next_seq = flow.tuple_seq.saturating_add(1);
+        let relation = relation(flow, segment);
+        if self.is_expired(class, seen, segment.watermark) {
+            self.end(slot, timeout_reason(class), around);
+            self.begin(segment, encapsulation, next_seq, around);
+            return;
+        }
+        match relation {
+            Relation::Same => self.feed(slot, segment, around),
+            Relation::New => {
+                self.end(slot, EndReason::Reuse, around);
+                self.begin(segment, encapsulation, next_seq, around);
+            }
+            Relation::Candidate => self.hold(slot, segment, encapsulation, around),
+            Relation::Answer => self.split(slot, segment, around),
+        }
+    }
+
+    /// Begins a flow with a segment.
+    fn begin(
+        &mut self,
+        segment: &Segment,
+        encapsulation: &Encapsulation,
+        tuple_seq: u32,
+        around: &mut Surroundings<'_>,
+    ) {
+        let flow = Connection::new(segment, encapsulation, tuple_seq);
+        let slot = self.table.insert(flow, segment.watermark);
+        self.feed(slot, segment, around);
+    }
+
+    /// Gives a flow its segment.
+    fn feed(&mut self, slot: SlotId, segment: &Segment, around: &mut Surroundings<'_>) {
+        let Some(flow) = self.table.get(slot) else {
+            return;
+        };
+        let before = flow.memory();
+        flow.segment(segment, around);
+        let after = flow.memory();
+        self.memory = (self.memory + after).saturating_sub(before);
+        self.table.touch(slot, segment.watermark);
+    }
+
+    /// Keeps a SYN that may begin the next flow, until something tells.
+    fn hold(
+        &mut self,
+        slot: SlotId,
+        segment: &Segment,
+        encapsulation: &Encapsulation,
+        around: &mut Surroundings<'_>,
+    ) {
+        let Some(flow) = self.table.get(slot) else {
+            return;
+        };
+        let before = flow.memory();
+        let repeats = |candidate: &Candidate| {
+            candidate
+                .segments
+                .first()
+                .is_some_and(|(syn, _)| syn.seq == segment.seq && syn.from == segment.from)
+        };
+        let entry = (segment.clone(), encapsulation.clone());
+        match &mut flow.candidate {
+            Some(candidate) if repeats(candidate) => {
+                if candidate.segments.len() >= CANDIDATE_SEGMENTS {
+                    self.feed(slot, segment, around);
+                    return;
+                }
+                candidate.segments.push(entry);
+            }
+            // A SYN with yet another number displaces it: the earlier one was never answered.
+            candidate => {
+                let displaced = candidate.replace(Box::new(Candidate {
+                    segments: vec![entry],
+                    contradicted: false,
+                }));
+                if let Some(displaced) = displaced {
+                    for (syn, _) in &displaced.segments {
+                        flow.segment(syn, around);
+                    }
+                    if let Some(candidate) = &mut flow.candidate {
+                        candidate.contradicted = false;
+                    }
+                }
+            }
+        }
+        let after = flow.memory();
+        self.memory = (self.memory + after).saturating_sub(before);
+        self.table.touch(slot, segment.watermark);
+    }
+
+    /// The candidate was answered: the old flow ended before it, and the new one began with it.
+    fn split(&mut self, slot: SlotId, answer: &Segment, around: &mut Surroundings<'_>) {
+        let Some(flow) = self.table.get(slot) else {
+            return;
+        };
+        let before = flow.memory();
+        let next_seq = flow.tuple_seq.saturating_add(1);
+        let candidate = flow.candidate.take();
+        self.memory = (self.memory + flow.memory()).saturating_sub(before);
+        self.end(slot, EndReason::Reuse, around);
+        let Some(candidate) = candidate else { return };
+        let Some((syn, encapsulation)) = candidate.segments.first() else {
+            return;
+        };
+        let flow = Connection::new(syn, encapsulation, next_seq);
+        let slot = self.table.insert(flow, answer.watermark);
+        for (syn, _) in &candidate.segments {
+            self.feed(slot, syn, around);
+        }
+        self.feed(slot, answer, around);
+    }
+
+    /// Ends a flow. A candidate that nothing contradicted was an attempt of its own; any other
+    /// was a stray of this flow.
+    fn end(&mut self, slot: SlotId, reason: EndReason, around: &mut Surroundings<'_>) {
+        let Some(mut flow) = self.table.remove(slot) else {
+            return;
+        };
+        self.memory = self.memory.saturating_sub(flow.memory());
+        let Some(candidate) = flow.candidate.take() else {
+            record::finish(flow, reason, around);
+            return;
+        };
+        if candidate.contradicted {
+            for (syn, _) in &candidate.segments {
+                flow.segment(syn, around);
+            }
+            record::finish(flow, reason, around);
+            return;
+        }
+        let tuple_seq = flow.tuple_seq.saturating_add(1);
+        record::finish(flow, EndReason::Reuse, around);
+        if let Some((syn, encapsulation)) = candidate.segments.first() {
+            let mut attempt = Connection::new(syn, encapsulation, tuple_seq);
+            for (syn, _) in &candidate.segments {
+                attempt.segment(syn, around);
+            }
+            record::finish(attempt, reason, around);
+        }
+    }
+
+    /// Evicts the flows that have been silent for longest while the budget is exceeded.
+    fn keep_within_budget(&mut self, around: &mut Surroundings<'_>) {
+        loop {
+            let bytes = (self.memory + self.table.len() * FLOW_BYTES) as u64;
+            self.stats.peak_memory = self.stats.peak_memory.max(bytes);
+            self.stats.peak_flows = self.stats.peak_flows.max(self.table.len() as u64);
+            if bytes <= self.config.shard_memory {
+                return;
+            }
+            let oldest = TimerClass::ALL
+                .into_iter()
+                .filter_map(|class| self.table.longest_idle(class))
+                .min_by_key(|&(_, seen)| seen);
+            let Some((slot, _)) = oldest else { return };
+            self.stats.evicted += 1;
+            self.end(slot, EndReason::Evicted, around);
+        }
+    }
+
+    fn is_expired(&self, class: TimerClass, seen: Timestamp, watermark: Timestamp) -> bool {
+        let limit = timeout(&self.config.timeouts, class);
+        watermark.since(seen).is_some_and(|silent| silent > limit)
+    }
+}
+
+const fn timeout(timeouts: &Timeouts, class: TimerClass) -> i64 {
+    match class {
+        TimerClass::Opening => timeouts.handshake,
+        TimerClass::Open => timeouts.idle,
+        TimerClass::Closed => timeouts.close_linger,
+    }
+}
+
+/// Why a flow of this class ends when its time is up; a closed one keeps its own reason.
+const fn timeout_reason(class: TimerClass) -> EndReason {
+    match class {
+        TimerClass::Opening => EndReason::HandshakeTimeout,
+        TimerClass::Open | TimerClass::Closed => EndReason::Idle,
+    }
+}

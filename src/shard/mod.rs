@@ -1,1 +1,7 @@
 //! Spreads segments over shards by a symmetric flow hash.
+
+mod bucket;
+mod hash;
+
+pub use bucket::Buckets;
+pub use hash::shard_of;

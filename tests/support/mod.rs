@@ -20,6 +20,7 @@
 )]
 
 pub mod capture_file;
+pub mod captures;
 pub mod generator;
 pub mod mutation;
 pub mod output;

@@ -1,0 +1,161 @@
+//! Why a capture could not be opened.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Why a capture could not be opened: which file, what is wrong with it, what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaptureError {
+    /// There is no such file.
+    #[error("{}: no such file; check the path", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file may not be read.
+    #[error("{}: permission denied; grant yourself read access or run as its owner", path.display())]
+    Permission {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is a directory.
+    #[error("{}: is a directory; name a capture file in it", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It is a pipe, socket or device: its bytes cannot be addressed by offset.
+    #[error(
+        "{}: is not a regular file; write the capture to a file first and name that",
+        path.display()
+    )]
+    NotRegular {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The operating system could not open, read or map it.
+    #[error("{}: cannot {action}: {source}; check the disk, or try without the memory map", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was being done.
+        action: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file has no bytes.
+    #[error(
+        "{}: the file is empty (0 bytes), not even a file header was captured; \
+         check that the capture ran and was flushed",
+        path.display()
+    )]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is in another format.
+    #[error("{}: {what} (it begins with {first}); {advice}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is, as far as its first bytes tell.
+        what: &'static str,
+        /// The first bytes.
+        first: FirstBytes,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The file ends inside its own header.
+    #[error(
+        "{}: the {format} header is cut short: the file has {have} bytes and the header takes {need}; \
+         nothing was captured in it, fetch the file again if it should be longer",
+        path.display()
+    )]
+    HeaderCut {
+        /// The file.
+        path: PathBuf,
+        /// `pcap` or `pcapng`.
+        format: &'static str,
+        /// Bytes in the file.
+        have: u64,
+        /// Bytes the header takes.
+        need: u64,
+    },
+    /// A version of the format that nobody has defined, or one too old.
+    #[error(
+        "{}: {format} version {major}.{minor} is not supported ({supported} is); \
+         convert the file with editcap or tcpdump -r … -w …",
+        path.display()
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// `pcap` or `pcapng`.
+        format: &'static str,
+        /// Major version in the header.
+        major: u16,
+        /// Minor version in the header.
+        minor: u16,
+        /// The versions that can be read.
+        supported: &'static str,
+    },
+    /// Offsets in it do not fit into an [`InputPos`](crate::model::InputPos).
+    #[error(
+        "{}: {bytes} bytes are more than one input may have (2^48 − 1); split the capture",
+        path.display()
+    )]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its length, bytes.
+        bytes: u64,
+    },
+}
+
+impl CaptureError {
+    /// The kind that an error of the operating system belongs to.
+    pub(super) fn from_io(path: PathBuf, action: &'static str, source: io::Error) -> CaptureError {
+        match source.kind() {
+            io::ErrorKind::NotFound => CaptureError::Missing { path },
+            io::ErrorKind::PermissionDenied => CaptureError::Permission { path },
+            io::ErrorKind::IsADirectory => CaptureError::Directory { path },
+            _ => CaptureError::Io {
+                path,
+                action,
+                source,
+            },
+        }
+    }
+}
+
+/// The first bytes of a file, at most eight; shown in hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FirstBytes {
+    bytes: [u8; 8],
+    len: usize,
+}
+
+impl FirstBytes {
+    /// The first bytes of `head`.
+    pub(super) fn of(head: &[u8]) -> FirstBytes {
+        let mut bytes = [0; 8];
+        let mut len = 0;
+        for (to, from) in bytes.iter_mut().zip(head) {
+            *to = *from;
+            len += 1;
+        }
+        FirstBytes { bytes, len }
+    }
+}
+
+impl fmt::Display for FirstBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, byte) in self.bytes.iter().take(self.len).enumerate() {
+            let space = if place == 0 { "" } else { " " };
+            write!(f, "{space}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}

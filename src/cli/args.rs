@@ -1,0 +1,195 @@
+//! The arguments as typed, and the configuration they come to.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use super::units;
+use crate::config::{
+    BatchConfig, Config, GapMode, PayloadMode, ReassemblyConfig, SHARDS, Timeouts,
+};
+
+/// Reassemble the TCP streams of a capture: one payload file per stream direction, and a summary
+/// of all flows in Parquet.
+#[derive(Parser, Debug)]
+#[command(name = "bulkreasm", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit status: 0 done; 1 failed; 2 usage; 3 done, but the input was damaged \
+    (what was lost is counted); 130 interrupted, with everything up to there written.\n\n\
+    The output is the same for every number of threads."
+)]
+pub(super) struct Args {
+    /// The capture: pcap or pcapng, told by content and not by name
+    #[arg(value_name = "INPUT")]
+    input: PathBuf,
+
+    /// Where to write; made if it is not there, and refused if it is not empty
+    #[arg(short, long, value_name = "DIR")]
+    out: PathBuf,
+
+    /// Replace an earlier run's files in the output directory
+    #[arg(long)]
+    force: bool,
+
+    /// Worker threads [default: one per core]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    threads: Option<u16>,
+
+    /// Most memory for the state of flows; the longest idle flows are ended when it is reached
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = units::size)]
+    memory_limit: u64,
+
+    /// End an established flow after this long without a segment, on the capture's clock
+    #[arg(long, value_name = "TIME", default_value = "3600s", value_parser = units::duration)]
+    idle_timeout: i64,
+
+    /// End a flow whose handshake does not complete after this long without a segment
+    #[arg(long, value_name = "TIME", default_value = "130s", value_parser = units::duration)]
+    handshake_timeout: i64,
+
+    /// How long a closed flow still takes stray segments
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = units::duration)]
+    close_linger: i64,
+
+    /// Give up an incomplete IP datagram after this long
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = units::duration)]
+    fragment_timeout: i64,
+
+    /// What becomes of payload
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = PayloadArg::Files)]
+    payload: PayloadArg,
+
+    /// What becomes of holes in payload files
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = GapsArg::Zero)]
+    gaps: GapsArg,
+
+    /// A hole larger than this is closed up in the payload file, and its row says so
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = units::size)]
+    max_gap: u64,
+
+    /// Write flows.csv beside flows.parquet
+    #[arg(long)]
+    csv: bool,
+
+    /// Read the input instead of mapping it into memory
+    #[arg(long)]
+    no_mmap: bool,
+
+    /// Print the manifest instead of the table
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Print nothing but errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+
+    /// Print what was skipped and why
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+
+    /// Whether to show progress; auto shows it on a terminal
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = ProgressArg::Auto)]
+    pub(super) progress: ProgressArg,
+
+    /// Capture bytes per batch; changes nothing in the output
+    #[arg(long, value_name = "SIZE", hide = true, value_parser = units::size)]
+    batch_bytes: Option<u64>,
+
+    /// Capture bytes that one task decodes; changes nothing in the output
+    #[arg(long, value_name = "SIZE", hide = true, value_parser = units::size)]
+    chunk_bytes: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum PayloadArg {
+    /// One file per stream direction
+    Files,
+    /// Only the summary
+    None,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum GapsArg {
+    /// Keep them, so that byte n of a file is stream offset n
+    Zero,
+    /// Close them up
+    Skip,
+}
+
+/// When progress is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(super) enum ProgressArg {
+    /// A bar if standard error is a terminal
+    Auto,
+    /// Not at all
+    Never,
+    /// One JSON object a line on standard error
+    Json,
+}
+
+impl Args {
+    /// The configuration that the arguments come to.
+    pub(super) fn config(&self) -> Config {
+        let gaps = match self.gaps {
+            GapsArg::Zero => GapMode::Zero,
+            GapsArg::Skip => GapMode::Skip,
+        };
+        let defaults = BatchConfig::default();
+        Config {
+            input: self.input.clone(),
+            out: self.out.clone(),
+            force: self.force,
+            threads: self.threads.map(usize::from),
+            mmap: !self.no_mmap,
+            payload: match self.payload {
+                PayloadArg::Files => PayloadMode::Files,
+                PayloadArg::None => PayloadMode::None,
+            },
+            gaps,
+            csv: self.csv,
+            memory_limit: self.memory_limit,
+            reassembly: ReassemblyConfig {
+                timeouts: Timeouts {
+                    handshake: self.handshake_timeout,
+                    idle: self.idle_timeout,
+                    close_linger: self.close_linger,
+                    fragment: self.fragment_timeout,
+                },
+                max_gap: match gaps {
+                    GapMode::Zero => self.max_gap,
+                    GapMode::Skip => 0,
+                },
+                shard_memory: self.memory_limit / SHARDS as u64,
+            },
+            batch: BatchConfig {
+                batch_bytes: self.batch_bytes.unwrap_or(defaults.batch_bytes),
+                chunk_bytes: self.chunk_bytes.unwrap_or(defaults.chunk_bytes),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn skipping_gaps_closes_every_hole() {
+        let args = Args::parse_from(["bulkreasm", "a.pcap", "-o", "out", "--gaps", "skip"]);
+        assert_eq!(args.config().reassembly.max_gap, 0);
+        let args = Args::parse_from(["bulkreasm", "a.pcap", "-o", "out"]);
+        assert_eq!(args.config().reassembly.max_gap, 16 << 20);
+        assert_eq!(args.config().reassembly.timeouts, Timeouts::default());
+    }
+
+    #[test]
+    fn an_output_directory_is_required() {
+        assert!(Args::try_parse_from(["bulkreasm", "a.pcap"]).is_err());
+    }
+}

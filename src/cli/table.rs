@@ -1,0 +1,212 @@
+//! What is printed at the end.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::units::{bytes, count};
+use crate::config::{Config, PayloadMode};
+use crate::output::accounting::{FlowAccounting, FrameAccounting};
+use crate::pipeline::RunReport;
+
+/// What the user should know beyond the table: each a sentence.
+pub(super) fn warnings(report: &RunReport, verbose: bool) -> Vec<String> {
+    let mut all = Vec::new();
+    let manifest = &report.manifest;
+    if report.interrupted() {
+        all.push("interrupted; what was written covers the input up to there".to_owned());
+    }
+    for region in manifest
+        .damage
+        .list
+        .iter()
+        .take(if verbose { usize::MAX } else { 3 })
+    {
+        let before = region.next_frame.map_or_else(String::new, |frame| {
+            format!(", before frame {}", count(frame))
+        });
+        all.push(format!(
+            "{}: {} at offset {}{before}: {} lost",
+            manifest
+                .inputs
+                .first()
+                .map_or("", |input| input.path.as_str()),
+            region.reason,
+            region.offset,
+            bytes(region.bytes),
+        ));
+    }
+    for (link, &frames) in &manifest.accounting.frames.unknown_link_types {
+        all.push(format!(
+            "{} frames of link type {link} are not decoded",
+            count(frames)
+        ));
+    }
+    if report.evicted > 0 {
+        all.push(format!(
+            "{} flows were ended early to stay within the memory limit; raise --memory-limit",
+            count(report.evicted)
+        ));
+    }
+    if verbose {
+        all.extend(details(report));
+    }
+    all
+}
+
+fn details(report: &RunReport) -> Vec<String> {
+    let frames = &report.manifest.accounting.frames;
+    let mut all = Vec::new();
+    for (layer, reasons) in &frames.undecoded {
+        for (reason, &frames) in reasons {
+            all.push(format!(
+                "{} frames not decoded: {layer} {reason}",
+                count(frames)
+            ));
+        }
+    }
+    for (protocol, &frames) in &frames.other {
+        all.push(format!("{} frames carry {protocol}", count(frames)));
+    }
+    if report.walk.bad_timestamps > 0 {
+        all.push(format!(
+            "{} frames with a time out of range",
+            count(report.walk.bad_timestamps)
+        ));
+    }
+    let fragments = report.fragments;
+    if fragments.fragments > 0 {
+        all.push(format!(
+            "{} IP fragments made {} datagrams; {} datagrams stayed incomplete",
+            count(fragments.fragments),
+            count(fragments.datagrams),
+            count(fragments.timed_out + fragments.over_limit + fragments.incomplete_at_end),
+        ));
+    }
+    all
+}
+
+/// The final table.
+pub(super) fn table(config: &Config, report: &RunReport) -> String {
+    let accounting = &report.manifest.accounting;
+    let (gaps, conflicts) = (&accounting.gaps, &accounting.conflicts);
+    let lines = [
+        ("frames", frames(&accounting.frames)),
+        ("flows", flows(&accounting.flows)),
+        (
+            "payload",
+            format!("{} in streams", bytes(accounting.payload.unique)),
+        ),
+        (
+            "missing",
+            format!("{} in {} gaps", bytes(gaps.bytes), count(gaps.count)),
+        ),
+        (
+            "conflicts",
+            format!(
+                "{} in {} flows",
+                bytes(conflicts.bytes),
+                count(conflicts.flows)
+            ),
+        ),
+        ("damage", damage(report)),
+        ("speed", speed(report)),
+        ("output", output(config, report)),
+        ("query", query(config)),
+    ];
+    lines.iter().fold(String::new(), |mut text, (name, value)| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<10} {value}");
+        text
+    })
+}
+
+fn frames(frames: &FrameAccounting) -> String {
+    let undecoded: u64 = frames.undecoded.values().flat_map(BTreeMap::values).sum();
+    let unknown: u64 = frames.unknown_link_types.values().sum();
+    let other: u64 = frames.other.values().sum();
+    format!(
+        "{}: {} TCP, {} other, {} not decoded",
+        count(frames.total),
+        count(frames.tcp),
+        count(other + frames.fragments),
+        count(undecoded + unknown)
+    )
+}
+
+fn flows(flows: &FlowAccounting) -> String {
+    format!(
+        "{}: {} complete, {} picked up mid-stream",
+        count(flows.count),
+        percent(flows.complete, flows.count),
+        count(flows.midstream)
+    )
+}
+
+fn damage(report: &RunReport) -> String {
+    let damage = &report.manifest.damage;
+    match damage.regions {
+        0 => "none".to_owned(),
+        regions => format!("{} lost in {} places", bytes(damage.bytes), count(regions)),
+    }
+}
+
+fn speed(report: &RunReport) -> String {
+    let timings = &report.manifest.timings;
+    let peak = timings.peak_rss_bytes.map_or_else(String::new, |peak| {
+        format!(", peak memory {} with the mapped input", bytes(peak))
+    });
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "shown rounded"
+    )]
+    let rate = bytes(timings.input_bytes_per_second as u64);
+    format!("{rate}/s, {:.2} s{peak}", timings.wall_seconds)
+}
+
+fn output(config: &Config, report: &RunReport) -> String {
+    let outputs = &report.manifest.outputs;
+    let tables = outputs.iter().filter(|(name, _)| !name.ends_with('/'));
+    let tables: u64 = tables.map(|(_, output)| output.bytes).sum();
+    let files = match config.payload {
+        PayloadMode::Files => {
+            let files = outputs.get("streams/").and_then(|output| output.files);
+            format!("{} payload files, ", count(files.unwrap_or(0)))
+        }
+        PayloadMode::None => String::new(),
+    };
+    format!(
+        "{}: {files}{} of tables",
+        config.out.display(),
+        bytes(tables)
+    )
+}
+
+fn query(config: &Config) -> String {
+    let path = config.out.join("flows.parquet");
+    let path = path.to_string_lossy().replace('\'', "''");
+    format!(
+        "SELECT client_ip, server_ip, server_port, conn_state, s2c_stream_bytes FROM '{path}' \
+         ORDER BY s2c_stream_bytes DESC LIMIT 10;"
+    )
+}
+
+fn percent(part: u64, whole: u64) -> String {
+    if whole == 0 {
+        return "0 %".to_owned();
+    }
+    let tenths = part.saturating_mul(1000) / whole;
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_never_round_up_to_all() {
+        assert_eq!(percent(9999, 10_000), "99.9 %");
+        assert_eq!(percent(10, 10), "100.0 %");
+        assert_eq!(percent(0, 0), "0 %");
+    }
+}

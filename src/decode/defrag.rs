@@ -1,0 +1,308 @@
+//! IP fragments to datagrams (RFC 791, 3.2; RFC 8200, 4.5).
+//!
+//! Chunks are decoded at the same time, and one datagram's fragments may lie in several. So chunks
+//! only hand their fragments in, and the join puts datagrams together in frame order. What comes
+//! out is a function of the fragments alone: not of who handed them in, nor of how often
+//! [`FragmentTable::complete`] was called in between.
+
+mod assembly;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dashmap::DashMap;
+use foldhash::quality::RandomState;
+
+use super::{DecodeSink, Decoder};
+use crate::model::{Encapsulation, Payload, PayloadSource, Segment, Timestamp};
+use assembly::{Assembly, Piece};
+
+/// The greatest payload of a datagram, bytes: the greatest value of the 16-bit length fields.
+pub const MAX_DATAGRAM: u32 = 0xffff;
+
+/// How many fragments may wait for the rest of their datagrams when the table is swept. A capture
+/// of real traffic holds a few hundred; the bound is against floods of fragments that never become
+/// a datagram.
+pub const MAX_HELD_FRAGMENTS: usize = 65_536;
+
+/// What all fragments of one datagram have in common.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct FragmentKey {
+    /// VLAN tags and tunnels around the fragment. Networks behind different tags may use the same
+    /// addresses, and their fragments must not be mixed.
+    pub encapsulation: Encapsulation,
+    /// Source address; an IPv4 address fills the first four bytes.
+    pub source: [u8; 16],
+    /// Destination address, likewise.
+    pub destination: [u8; 16],
+    /// Identification: 16 bits in IPv4, 32 in IPv6.
+    pub id: u32,
+    /// Protocol in IPv4; 0 in IPv6, where it is no part of the identity.
+    pub protocol: u8,
+    /// 4 or 6.
+    pub version: u8,
+}
+
+/// One fragment, without its bytes.
+#[derive(Clone, Debug)]
+pub struct Fragment {
+    /// Which datagram it belongs to.
+    pub key: FragmentKey,
+    /// Number of its frame, from 1 over the whole input (from 1 in the chunk, until the join adds
+    /// the chunk's base).
+    pub frame: u64,
+    /// Its place among the fragments of its frame, from 0.
+    pub ordinal: u32,
+    /// Its frame holds nothing else, so its fate is the frame's.
+    pub sole: bool,
+    /// When its frame was captured.
+    pub ts: Timestamp,
+    /// The greatest time of any frame up to and including its own.
+    pub watermark: Timestamp,
+    /// Layers around it, so that nesting stays bounded across datagrams.
+    pub depth: u8,
+    /// The protocol that its header names; the first fragment's is the datagram's.
+    pub protocol: u8,
+    /// Bytes of IP header that the datagram keeps; the first fragment's are the datagram's.
+    pub header_len: u32,
+    /// Offset of its first byte in the datagram's payload, bytes.
+    pub offset: u32,
+    /// More fragments follow.
+    pub more: bool,
+    /// Bytes that its header declares and the capture does not hold.
+    pub missing: u32,
+    /// Its bytes.
+    pub payload: Payload,
+}
+
+/// A datagram put together from fragments.
+#[derive(Clone, Debug)]
+pub struct Datagram {
+    /// What its fragments have in common.
+    pub key: FragmentKey,
+    /// Number of the frame that completed it.
+    pub frame: u64,
+    /// When that frame was captured.
+    pub ts: Timestamp,
+    /// The watermark at that frame.
+    pub watermark: Timestamp,
+    /// That frame holds nothing else.
+    pub sole: bool,
+    /// Layers around it.
+    pub depth: u8,
+    /// The protocol of its payload; in IPv6 maybe another extension header.
+    pub protocol: u8,
+    /// Bytes of its IP header, extension headers in front of the fragment header included.
+    pub header_len: u32,
+    /// Its payload.
+    pub bytes: Arc<[u8]>,
+    /// Bytes at its end that the capture's snap length cut off.
+    pub truncated: u32,
+}
+
+/// What became of fragments.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FragmentStats {
+    /// Fragments handed in, those inside reassembled datagrams included.
+    pub fragments: u64,
+    /// Datagrams completed.
+    pub datagrams: u64,
+    /// Incomplete datagrams given up when their timeout had passed.
+    pub timed_out: u64,
+    /// Incomplete datagrams given up because too many fragments were held.
+    pub over_limit: u64,
+    /// Incomplete datagrams at the end of the input.
+    pub incomplete_at_end: u64,
+    /// Fragments that reach beyond the greatest datagram, or say nothing: they are ignored.
+    pub bad_fragments: u64,
+    /// Fragments that cover bytes which an earlier fragment of the datagram covers too.
+    pub overlapping: u64,
+    /// Those of them that say something else there. (Told only of datagrams that were completed.)
+    pub conflicting: u64,
+}
+
+/// Fragments that wait for the rest of their datagrams.
+#[derive(Debug)]
+pub struct FragmentTable {
+    slots: DashMap<FragmentKey, Slot, RandomState>,
+    timeout: i64,
+    /// Also held while datagrams are put together, so that only one thread at a time does it.
+    stats: Mutex<FragmentStats>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// Handed in and not yet looked at.
+    fresh: Vec<Fragment>,
+    held: Option<Assembly>,
+}
+
+impl FragmentTable {
+    /// An empty table. A datagram is given up when a fragment comes more than `timeout`
+    /// nanoseconds of the capture's clock after the first.
+    pub fn new(timeout: i64) -> FragmentTable {
+        FragmentTable {
+            slots: DashMap::with_hasher(RandomState::default()),
+            timeout,
+            stats: Mutex::default(),
+        }
+    }
+
+    /// Hands fragments in. Their frame numbers must be those of the whole input. May be called for
+    /// several chunks at once and in any order.
+    pub fn add(&self, fragments: impl IntoIterator<Item = Fragment>) {
+        for fragment in fragments {
+            let mut slot = self.slots.entry(fragment.key.clone()).or_default();
+            slot.fresh.push(fragment);
+        }
+    }
+
+    /// Puts together what can be, looking at fragments of frames up to and including `through`,
+    /// all of which must have been handed in. `decoder` reads the datagrams; the segments come in
+    /// frame order and their encapsulations are in its table. Fragments inside datagrams are taken
+    /// up at once, before any later frame's.
+    pub fn complete(
+        &self,
+        through: u64,
+        source: &(impl PayloadSource + ?Sized),
+        decoder: &mut Decoder,
+    ) -> Vec<Segment> {
+        let mut stats = self.lock();
+        let mut fresh = Vec::new();
+        for mut slot in self.slots.iter_mut() {
+            fresh.extend(
+                slot.fresh
+                    .extract_if(.., |fragment| fragment.frame <= through),
+            );
+        }
+        // Latest first, so that the next is popped off the end.
+        fresh.sort_by_key(|fragment| std::cmp::Reverse((fragment.frame, fragment.ordinal)));
+        let mut found = Found::default();
+        while let Some(fragment) = fresh.pop() {
+            if let Some(datagram) = self.take_up(fragment, source, &mut stats) {
+                decoder.datagram(&datagram, &mut found);
+                fresh.extend(found.fragments.drain(..).rev());
+            }
+        }
+        found.segments
+    }
+
+    fn take_up(
+        &self,
+        fragment: Fragment,
+        source: &(impl PayloadSource + ?Sized),
+        stats: &mut FragmentStats,
+    ) -> Option<Datagram> {
+        stats.fragments += 1;
+        let Some(piece) = Piece::of(&fragment) else {
+            stats.bad_fragments += 1;
+            self.slots
+                .remove_if(&fragment.key, |_, slot| slot.is_empty());
+            return None;
+        };
+        let mut slot = self.slots.entry(fragment.key.clone()).or_default();
+        if let Some(old) = &slot.held
+            && old.is_stale(fragment.watermark, self.timeout)
+        {
+            stats.timed_out += 1;
+            slot.held = None;
+        }
+        let assembly = slot.held.get_or_insert_with(|| Assembly::new(&fragment));
+        assembly.insert(&fragment, piece, stats);
+        if !assembly.is_complete() {
+            return None;
+        }
+        let done = slot.held.take();
+        let empty = slot.is_empty();
+        drop(slot);
+        if empty {
+            self.slots
+                .remove_if(&fragment.key, |_, slot| slot.is_empty());
+        }
+        done?.finish(fragment, source, stats)
+    }
+
+    /// Gives up datagrams whose timeout has passed at `watermark`, and the oldest ones while more
+    /// than [`MAX_HELD_FRAGMENTS`] fragments are held. To be called at fixed frames of the input,
+    /// after [`FragmentTable::complete`] for the same frame.
+    pub fn sweep(&self, watermark: Timestamp) {
+        self.sweep_to(watermark, MAX_HELD_FRAGMENTS);
+    }
+
+    fn sweep_to(&self, watermark: Timestamp, limit: usize) {
+        let (timeout, mut stats) = (self.timeout, self.lock());
+        let mut held = 0;
+        let mut ages = Vec::new();
+        self.slots.retain(|key, slot| {
+            if let Some(assembly) = &slot.held {
+                if assembly.is_stale(watermark, timeout) {
+                    stats.timed_out += 1;
+                    slot.held = None;
+                } else {
+                    held += assembly.len();
+                    ages.push((assembly.first(), assembly.len(), key.clone()));
+                }
+            }
+            !slot.is_empty()
+        });
+        if held <= limit {
+            return;
+        }
+        ages.sort_unstable_by_key(|(first, ..)| *first);
+        for (_, pieces, key) in ages {
+            if held <= limit {
+                break;
+            }
+            held -= pieces;
+            stats.over_limit += 1;
+            self.slots.alter(&key, |_, mut slot| {
+                slot.held = None;
+                slot
+            });
+            self.slots.remove_if(&key, |_, slot| slot.is_empty());
+        }
+    }
+
+    /// The counts so far.
+    pub fn stats(&self) -> FragmentStats {
+        *self.lock()
+    }
+
+    /// Counters cannot be left half-changed, so a panic elsewhere does not spoil them.
+    fn lock(&self) -> MutexGuard<'_, FragmentStats> {
+        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the input: what is still incomplete stays so.
+    pub fn finish(self) -> FragmentStats {
+        let incomplete = self.slots.iter().filter(|slot| !slot.is_empty()).count();
+        let mut stats = self.stats();
+        stats.incomplete_at_end += incomplete as u64;
+        stats
+    }
+}
+
+impl Slot {
+    fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.held.is_none()
+    }
+}
+
+/// What a datagram turned out to hold.
+#[derive(Default)]
+struct Found {
+    segments: Vec<Segment>,
+    fragments: Vec<Fragment>,
+}
+
+impl DecodeSink for Found {
+    fn segment(&mut self, segment: Segment) {
+        self.segments.push(segment);
+    }
+
+    fn fragment(&mut self, fragment: Fragment) {
+        self.fragments.push(fragment);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! IP headers, extension headers, TCP options and checksums.
+
+use super::build::*;
+use crate::decode::{DecodeOptions, Decoder, Layer, Other, Reason, Undecoded};
+use crate::model::{RawFrame, SynOptions, Timestamp};
+
+fn stopped(link: u16, frame: &[u8], layer: Layer, reason: Reason) {
+    let run = decode(&raw(link, frame));
+    let all: Vec<_> = run.stats.all_undecoded().collect();
+    assert_eq!(all, [(Undecoded { layer, reason }, 1)]);
+    assert!(run.segments.is_empty());
+}
+
+#[test]
+fn ipv4_options_are_stepped_over() {
+    let mut frame = packet();
+    frame[0] = 0x46;
+    frame[3] += 4;
+    frame.splice(20..20, [1, 1, 1, 0]);
+    assert_eq!(carries_text(228, &frame), "");
+}
+
+#[test]
+fn a_length_of_zero_means_the_captured_length() {
+    let mut frame = packet();
+    frame[2..4].fill(0);
+    assert_eq!(carries_text(228, &frame), "");
+    assert_eq!(decode(&raw(228, &frame)).segments[0].ip_bytes, 45);
+    let mut frame = packet6();
+    frame[4..6].fill(0);
+    assert_eq!(carries_text(229, &frame), "");
+    assert_eq!(decode(&raw(229, &frame)).segments[0].ip_bytes, 65);
+}
+
+#[test]
+fn extension_headers_are_stepped_over() {
+    let fragment_zero = |next| [next, 0, 0, 0, 0, 0, 0, 1];
+    for (next, headers) in [
+        (0, cat![[6, 0, 1, 4, 0, 0, 0, 0]]),
+        (60, cat![[43, 1], [0; 14], [6, 0, 0, 0], [0; 4]]),
+        (
+            135,
+            cat![[139, 0], [0; 6], [140, 0], [0; 6], [6, 0], [0; 6]],
+        ),
+        (51, cat![[6, 4], [0; 22]]),
+        (44, cat![fragment_zero(6)]),
+    ] {
+        let frame = ipv6(next, &cat![headers, tcp(&[], TEXT)]);
+        assert_eq!(carries_text(229, &frame), "");
+    }
+    let ah = ipv4(51, &cat![[6, 4], [0; 22], tcp(&[], TEXT)]);
+    assert_eq!(carries_text(228, &ah), "");
+    stopped(
+        229,
+        &ipv6(60, &[6, 9]),
+        Layer::IpExtension,
+        Reason::BadLength,
+    );
+    // In IPv4 these numbers are ordinary protocols.
+    let stats = decode(&raw(228, &ipv4(60, &[6, 0]))).stats;
+    assert_eq!(stats.other(Other::Ip(60)), 1);
+}
+
+#[test]
+fn jumbograms_have_their_length_in_an_option() {
+    let payload = vec![7u8; 70_000];
+    let segment = tcp(&[], &payload);
+    let length = u32::try_from(8 + segment.len()).unwrap();
+    let options = cat![[6, 0, 0xc2, 4], length.to_be_bytes()];
+    let mut frame = ipv6(0, &options);
+    frame[4..6].fill(0);
+    frame.extend_from_slice(&segment);
+    frame.extend_from_slice(b"padding");
+    let run = decode(&raw(229, &frame));
+    assert_eq!(text(&run.segments[0], &frame), payload);
+    assert_eq!(run.segments[0].ip_bytes, 40 + length);
+}
+
+#[test]
+fn impossible_headers_are_refused() {
+    let mut short = packet();
+    short[0] = 0x44;
+    stopped(228, &short, Layer::Ipv4, Reason::BadHeader);
+    let mut version = packet();
+    version[0] = 0x55;
+    stopped(228, &version, Layer::Ipv4, Reason::BadVersion);
+    let mut length = packet();
+    length[3] = 19;
+    stopped(228, &length, Layer::Ipv4, Reason::BadLength);
+    let mut offset = packet();
+    offset[20 + 12] = 0x40;
+    stopped(228, &offset, Layer::Tcp, Reason::BadHeader);
+    stopped(228, &ipv4(6, &[0; 19]), Layer::Tcp, Reason::BadLength);
+    let whole = packet();
+    let cut = RawFrame {
+        data: &whole[..30],
+        ..raw(228, &whole)
+    };
+    let at = Undecoded {
+        layer: Layer::Tcp,
+        reason: Reason::Truncated,
+    };
+    assert_eq!(decode(&cut).stats.undecoded(at), 1);
+}
+
+#[test]
+fn a_tcp_header_beyond_its_datagram_leaves_no_payload() {
+    let mut packet = packet();
+    packet[20 + 12] = 0xf0;
+    let run = decode(&raw(228, &packet));
+    assert_eq!(run.stats.tcp, 1);
+    let segment = &run.segments[0];
+    assert_eq!((segment.payload.len(), segment.truncated), (0, 0));
+}
+
+#[test]
+fn a_length_beyond_the_frame_is_not_the_snap_lengths_doing() {
+    let mut frame = packet();
+    frame[3] += 100;
+    let segment = &decode(&raw(228, &frame)).segments[0];
+    assert_eq!((segment.truncated, segment.ip_bytes), (0, 145));
+    assert_eq!(text(segment, &frame), TEXT);
+}
+
+#[test]
+fn options_cut_off_leave_a_segment_without_payload() {
+    let whole = ipv4(6, &tcp_with_flags(2, &[2, 4, 5, 180, 1, 3, 3, 7], TEXT));
+    let cut = RawFrame {
+        data: &whole[..20 + 20 + 4],
+        ..raw(228, &whole)
+    };
+    let segment = &decode(&cut).segments[0];
+    assert!(segment.payload.is_empty());
+    assert_eq!(segment.truncated, 5);
+    assert_eq!(segment.syn_options.mss, Some(1460));
+    assert_eq!(segment.syn_options.wscale, None);
+}
+
+#[test]
+fn options_count_only_where_they_mean_something() {
+    let options = [2, 4, 5, 180, 4, 2, 1, 1, 3, 3, 7, 0];
+    let one = |flags, options: &[u8]| {
+        let frame = ipv4(6, &tcp_with_flags(flags, options, TEXT));
+        let segment = decode(&raw(228, &frame)).segments.remove(0);
+        assert_eq!(text(&segment, &frame), TEXT);
+        segment
+    };
+    let wanted = SynOptions {
+        mss: Some(1460),
+        wscale: Some(7),
+        sack_permitted: true,
+    };
+    assert_eq!(one(2, &options).syn_options, wanted);
+    assert_eq!(one(16, &options).syn_options, SynOptions::default());
+    let timestamps = cat![[1, 1, 8, 10], [0; 8]];
+    let sack = cat![[1, 1, 5, 10], [0; 8]];
+    assert!(!one(16, &timestamps).has_sack);
+    assert!(one(16, &sack).has_sack);
+    assert!(one(16, &cat![timestamps, sack]).has_sack);
+    // Lengths that make no sense end the options, not the segment.
+    for bad in [
+        [2, 0, 5, 180],
+        [2, 1, 5, 180],
+        [2, 200, 5, 180],
+        [1, 1, 1, 2],
+    ] {
+        assert_eq!(one(2, &bad).syn_options, SynOptions::default());
+    }
+}
+
+#[test]
+fn checksums_are_a_fact_and_no_filter() {
+    // A real segment: the sums below were computed by hand from RFC 1071.
+    let mut frame = packet();
+    let run = decode(&raw(228, &frame));
+    assert!(!run.segments[0].checksum_ok);
+    assert_eq!(
+        (run.stats.bad_tcp_checksums, run.stats.bad_ipv4_checksums),
+        (1, 1)
+    );
+
+    let sum = |words: &[u8]| -> u16 {
+        let mut total: u32 = words
+            .chunks(2)
+            .map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)))
+            .sum();
+        while total > 0xffff {
+            total = (total >> 16) + (total & 0xffff);
+        }
+        !u16::try_from(total).unwrap()
+    };
+    let header = sum(&frame[..20]);
+    frame[10..12].copy_from_slice(&header.to_be_bytes());
+    let pseudo = cat![&frame[12..20], [0, 6, 0, 25], &frame[20..]];
+    let checksum = sum(&pseudo);
+    frame[36..38].copy_from_slice(&checksum.to_be_bytes());
+    let run = decode(&raw(228, &frame));
+    assert!(run.segments[0].checksum_ok);
+    assert_eq!(
+        (run.stats.bad_tcp_checksums, run.stats.bad_ipv4_checksums),
+        (0, 0)
+    );
+
+    // Not asked for, not looked at.
+    frame[44] ^= 1;
+    let mut sink = Run::default();
+    let mut decoder = Decoder::new(DecodeOptions::default());
+    decoder.frame(&raw(228, &frame), 1, Timestamp::NONE, &mut sink);
+    assert!(sink.segments[0].checksum_ok);
+    assert_eq!(decoder.stats().bad_tcp_checksums, 0);
+}
+
+#[test]
+fn tcp_inside_an_icmp_error_is_no_segment() {
+    let frame = ipv4(1, &cat![[3, 3, 0, 0, 0, 0, 0, 0], packet()]);
+    let run = decode(&raw(228, &frame));
+    assert_eq!(run.stats.other(Other::Ip(1)), 1);
+    assert!(run.segments.is_empty());
+}

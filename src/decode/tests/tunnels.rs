@@ -1,0 +1,201 @@
+//! Tunnels, each around the same packet.
+
+use super::build::*;
+use crate::decode::{Layer, Other, Reason, Undecoded};
+
+fn inner() -> Vec<u8> {
+    ethernet(0x0800, &packet())
+}
+
+/// In IPv4 in Ethernet.
+fn over_ip(protocol: u8, payload: &[u8]) -> String {
+    carries_text(ETHERNET, &ethernet(0x0800, &ipv4(protocol, payload)))
+}
+
+#[test]
+fn ip_in_ip_in_all_pairings() {
+    assert_eq!(over_ip(4, &packet()), "4in4");
+    assert_eq!(over_ip(41, &packet6()), "6in4");
+    assert_eq!(carries_text(229, &ipv6(4, &packet())), "4in6");
+    assert_eq!(carries_text(229, &ipv6(41, &packet6())), "6in6");
+    assert_eq!(over_ip(4, &ipv4(41, &ipv6(4, &packet()))), "4in4,6in4,4in6");
+}
+
+#[test]
+fn gre_with_every_flag() {
+    let cases: &[(&[u8], Vec<u8>)] = &[
+        (&[0, 0, 8, 0], packet()),
+        (&[0, 0, 0x86, 0xdd], packet6()),
+        (&[0, 0, 0x65, 0x58], inner()),
+        (&[0x80, 0, 8, 0, 1, 2, 0, 0], packet()),
+        (&[0x20, 0, 8, 0, 0, 0, 0, 9], packet()),
+        (
+            &[0xb0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1],
+            packet(),
+        ),
+        (&[0x40, 0, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0], packet()),
+        (&[0, 0, 0x88, 0x47, 0, 0, 1, 64], packet()),
+        (&[0, 0, 0x88, 0x3e, 0, 0, 0, 0], packet()),
+        (&[0, 0, 0x88, 0x3e], packet()),
+        (
+            &[
+                0x30, 0x81, 0x88, 0x0b, 0, 47, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0x21,
+            ],
+            packet(),
+        ),
+    ];
+    for (header, carried) in cases {
+        assert_eq!(over_ip(47, &cat![header, carried]), "gre");
+    }
+    let wifi = cat![
+        [0x08, 2, 0, 0],
+        [1; 18],
+        [0x10, 0],
+        [0xaa, 0xaa, 3, 0, 0, 0, 8, 0]
+    ];
+    assert_eq!(
+        over_ip(47, &cat![[0, 0, 0x82, 0x10], wifi, packet()]),
+        "gre"
+    );
+}
+
+#[test]
+fn erspan_of_all_types() {
+    let one = cat![[0, 0, 0x88, 0xbe], inner()];
+    assert_eq!(over_ip(47, &one), "erspan:0");
+    let two = cat![
+        [0x10, 0, 0x88, 0xbe, 0, 0, 0, 1],
+        [0x10, 1, 0x04, 0x05, 0, 0, 0, 0],
+        inner()
+    ];
+    assert_eq!(over_ip(47, &two), "erspan:5");
+    let three = cat![
+        [0x10, 0, 0x22, 0xeb, 0, 0, 0, 1],
+        [0x20, 1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1],
+        [0; 8],
+        inner()
+    ];
+    assert_eq!(over_ip(47, &three), "erspan:7");
+}
+
+/// Tunnels over UDP: port, header and what it carries, name.
+fn over_udp() -> Vec<(u16, Vec<u8>, &'static str)> {
+    let vxlan = [8, 0, 0, 0, 0, 0, 100, 0];
+    let gpe = [0x0c, 0, 0, 2, 0, 0, 100, 0];
+    let geneve = [2, 0, 0x65, 0x58, 0, 1, 0, 0, 1, 2, 3, 1, 0, 0, 0, 0];
+    let gtp = [0x30, 255, 0, 45, 0, 0, 0x12, 0x34];
+    let gtp_extended = cat![
+        [0x36, 255, 0, 57, 0, 0, 0, 7],
+        [0, 1, 0, 0x85],
+        [1, 0, 9, 0xc0],
+        [1, 0, 0, 0]
+    ];
+    let gtp_0 = cat![[0x1e, 255, 0, 45, 0, 1, 0, 5], [0; 12]];
+    let teredo = cat![[0, 1, 1, 1, 9, 9], [0; 9], [0, 0, 1, 2, 3, 4, 5, 6]];
+    let ayiya = cat![[0x41, 0x52, 1, 41], [0; 4], [0; 16], [0; 20]];
+    let l2tp = [0x40, 2, 0, 55, 0, 1, 0, 2, 0xff, 3, 0, 0x21];
+    vec![
+        (4789, cat![vxlan, inner()], "vxlan:100"),
+        (8472, cat![vxlan, inner()], "vxlan:100"),
+        (4790, cat![gpe, packet6()], "vxlan:100"),
+        (6081, cat![geneve, inner()], "geneve:256"),
+        (6081, cat![[0, 0, 8, 0, 0, 0, 9, 0], packet()], "geneve:9"),
+        (2152, cat![gtp, packet()], "gtp:0x1234"),
+        (2152, cat![gtp_extended, packet6()], "gtp:0x7"),
+        (3386, cat![gtp_0, packet()], "gtp:0x5"),
+        (3544, packet6(), "teredo"),
+        (3544, cat![teredo, packet6()], "teredo"),
+        (5072, cat![ayiya, packet6()], "ayiya"),
+        (1701, cat![l2tp, packet()], ""),
+        (6635, cat![[0, 0, 1, 64], packet()], ""),
+    ]
+}
+
+#[test]
+fn tunnels_over_udp() {
+    for (port, payload, name) in over_udp() {
+        assert_eq!(over_ip(17, &udp(port, &payload)), name);
+    }
+}
+
+#[test]
+fn ordinary_udp_on_a_tunnel_port_stays_udp() {
+    for (port, mut payload, _) in over_udp() {
+        // An inner length that does not fit.
+        let at = payload.len() - packet().len();
+        let at = if payload[at] == 0x45 {
+            at + 2
+        } else {
+            payload.len() - 65 + 4
+        };
+        payload[at] = 0x7f;
+        let frame = ethernet(0x0800, &ipv4(17, &udp(port, &payload)));
+        let run = decode(&raw(ETHERNET, &frame));
+        assert_eq!(run.stats.other(Other::Ip(17)), 1, "{port}");
+        assert!(run.segments.is_empty());
+    }
+}
+
+#[test]
+fn backbone_and_fabric_headers() {
+    let pbb = ethernet(0x88e7, &cat![[0, 0, 1, 0], inner()]);
+    assert_eq!(carries_text(ETHERNET, &pbb), "pbb:256");
+    let fabric = ethernet(0x8903, &cat![[0, 1], inner()]);
+    assert_eq!(carries_text(ETHERNET, &fabric), "fabricpath");
+    let trill = ethernet(0x22f3, &cat![[0, 0x40, 0, 1, 0, 2], [0; 4], inner()]);
+    assert_eq!(carries_text(ETHERNET, &trill), "");
+    assert_eq!(over_ip(97, &cat![[0x30, 0], inner()]), "");
+    assert_eq!(over_ip(137, &cat![[0, 0, 1, 64], packet()]), "");
+}
+
+#[test]
+fn only_the_outermost_vlan_tags_are_recorded() {
+    let tagged = |id: u8, carried: &[u8]| ethernet(0x8100, &cat![[0, id, 8, 0], carried]);
+    let vxlan = cat![[8, 0, 0, 0, 0, 0, 1, 0], tagged(9, &packet())];
+    let frame = tagged(7, &ipv4(17, &udp(4789, &vxlan)));
+    let run = decode(&raw(ETHERNET, &frame));
+    let found = run.table.resolve(run.segments[0].encapsulation);
+    assert_eq!((found.vlan, found.inner_vlan), (Some(7), None));
+    let frame = ethernet(0x0800, &ipv4(17, &udp(4789, &vxlan)));
+    let run = decode(&raw(ETHERNET, &frame));
+    let found = run.table.resolve(run.segments[0].encapsulation);
+    assert_eq!((found.vlan, found.inner_vlan), (None, None));
+}
+
+#[test]
+fn compressed_payload_is_decompressed() {
+    let segment = tcp(&[], TEXT);
+    // A stored block (RFC 1951, 3.2.4): the inflater's other paths are its own business.
+    let length = u16::try_from(segment.len()).unwrap();
+    let stored = cat![[1], length.to_le_bytes(), (!length).to_le_bytes(), segment];
+    for index in [[0, 2], [0xee, 0xd1]] {
+        let frame = ipv4(108, &cat![[6, 0], index, stored]);
+        let run = decode(&raw(228, &frame));
+        assert_eq!(text(&run.segments[0], &frame), TEXT);
+        assert_eq!(run.stats.tcp, 1);
+    }
+    let bad = ipv4(108, &cat![[6, 0, 0, 2], [7; 9]]);
+    let (layer, reason) = (Layer::IpComp, Reason::BadHeader);
+    let stats = decode(&raw(228, &bad)).stats;
+    assert_eq!(stats.undecoded(Undecoded { layer, reason }), 1);
+}
+
+#[test]
+fn a_decompression_bomb_is_refused() {
+    let bomb = miniz_oxide::deflate::compress_to_vec(&vec![0; 1 << 20], 9);
+    let frame = ipv4(108, &cat![[6, 0, 0, 2], bomb]);
+    let (layer, reason) = (Layer::IpComp, Reason::BadHeader);
+    let stats = decode(&raw(228, &frame)).stats;
+    assert_eq!(stats.undecoded(Undecoded { layer, reason }), 1);
+}
+
+#[test]
+fn nesting_is_bounded() {
+    let mut frame = packet();
+    for _ in 0..40 {
+        frame = ipv4(4, &frame);
+    }
+    let (layer, reason) = (Layer::Ipv4, Reason::TooDeep);
+    let stats = decode(&raw(228, &frame)).stats;
+    assert_eq!(stats.undecoded(Undecoded { layer, reason }), 1);
+}

@@ -1,0 +1,122 @@
+//! The state of one walk through the layers of one packet.
+
+use std::sync::Arc;
+
+use super::DecodeSink;
+use super::cursor::{Cursor, stop};
+use super::defrag::{Fragment, FragmentKey};
+use super::encapsulation::EncapsulationTable;
+use super::ip::Ip;
+use super::stats::{DecodeStats, Layer, Reason, Undecoded};
+use crate::model::{Encapsulation, InputPos, Payload, Timestamp, Tunnel};
+
+/// How many Ethernet, PPP and IP headers are followed in one frame. Real stacks have fewer than
+/// ten; the bound keeps a crafted frame from exhausting the call stack.
+const MAX_DEPTH: u8 = 24;
+
+/// Where the bytes under the cursor lie.
+#[derive(Clone, Debug)]
+pub(super) enum Backing {
+    /// In the input, from this position on.
+    Input(InputPos),
+    /// In a buffer of their own.
+    Owned(Arc<[u8]>),
+}
+
+/// One walk. Each layer is a method in the file of its protocol family; it takes a [`Cursor`] that
+/// stands at its header and hands what follows to the next.
+pub(super) struct Walk<'w, S> {
+    pub(super) table: &'w mut EncapsulationTable,
+    pub(super) stats: &'w mut DecodeStats,
+    pub(super) sink: &'w mut S,
+    /// The encapsulation as far as it has been read.
+    pub(super) encapsulation: &'w mut Encapsulation,
+    pub(super) verify_checksums: bool,
+    pub(super) frame: u64,
+    pub(super) ts: Timestamp,
+    pub(super) watermark: Timestamp,
+    pub(super) backing: Backing,
+    pub(super) depth: u8,
+    /// VLAN tags still belong to the outermost Ethernet header.
+    pub(super) outermost: bool,
+    /// The frame holds this one packet, so that packet decides how the frame is counted.
+    pub(super) sole: bool,
+    /// Fragments of this frame so far.
+    pub(super) fragments: u32,
+}
+
+impl<S: DecodeSink> Walk<'_, S> {
+    /// Goes one layer deeper.
+    #[inline]
+    pub(super) fn enter(&mut self, layer: Layer) -> Result<(), Undecoded> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(stop(layer, Reason::TooDeep));
+        }
+        Ok(())
+    }
+
+    /// Records a tunnel header. VLAN tags inside it are not the outermost Ethernet's.
+    pub(super) fn tunnel(&mut self, tunnel: Tunnel) {
+        self.outermost = false;
+        self.encapsulation.tunnels.push(tunnel);
+    }
+
+    /// The bytes that are left, by reference.
+    #[inline]
+    pub(super) fn payload(&self, cursor: Cursor<'_>) -> Payload {
+        let len = u32::try_from(cursor.len()).unwrap_or(u32::MAX);
+        match &self.backing {
+            Backing::Input(start) => Payload::Input {
+                at: start.advance(cursor.at() as u64),
+                len,
+            },
+            Backing::Owned(buffer) => Payload::Owned {
+                buffer: Arc::clone(buffer),
+                start: u32::try_from(cursor.at()).unwrap_or(u32::MAX),
+                len,
+            },
+        }
+    }
+
+    /// Hands a piece of a datagram to the sink.
+    pub(super) fn emit_fragment(&mut self, ip: &Ip, piece: &Piece, cursor: Cursor<'_>) {
+        let fragment = Fragment {
+            key: FragmentKey {
+                encapsulation: self.encapsulation.clone(),
+                source: ip.source,
+                destination: ip.destination,
+                id: piece.id,
+                // The protocol is part of an IPv4 datagram's identity (RFC 791, 3.2) and not of an
+                // IPv6 one's (RFC 8200, 4.5).
+                protocol: if ip.version == 4 { piece.protocol } else { 0 },
+                version: ip.version,
+            },
+            frame: self.frame,
+            ordinal: self.fragments,
+            sole: self.sole,
+            ts: self.ts,
+            watermark: self.watermark,
+            depth: self.depth,
+            protocol: piece.protocol,
+            header_len: piece.header_len,
+            offset: piece.offset,
+            more: piece.more,
+            missing: u32::try_from(cursor.cut()).unwrap_or(u32::MAX),
+            payload: self.payload(cursor),
+        };
+        self.fragments += 1;
+        self.sink.fragment(fragment);
+    }
+}
+
+/// What an IP header says of the fragment behind it.
+pub(super) struct Piece {
+    pub(super) id: u32,
+    pub(super) protocol: u8,
+    /// Bytes of the headers that the reassembled datagram keeps.
+    pub(super) header_len: u32,
+    /// Offset of the fragment's first byte, bytes.
+    pub(super) offset: u32,
+    pub(super) more: bool,
+}

@@ -1,0 +1,110 @@
+//! Builds Arrow arrays of a column, a slice of rows at a time.
+
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use arrow_array::builder::{
+    ArrayBuilder, BooleanBuilder, Int32Builder, Int64Builder, StringBuilder,
+    StringDictionaryBuilder, TimestampMicrosecondBuilder, UInt8Builder, UInt16Builder,
+    UInt32Builder,
+};
+use arrow_array::types::Int8Type;
+use arrow_schema::ArrowError;
+
+use super::schema::Cell;
+
+/// A typed builder and the cell that fills it.
+pub(super) struct ColumnBuilder<R> {
+    cell: Cell<R>,
+    values: Values,
+    /// Reused for each text.
+    scratch: String,
+}
+
+enum Values {
+    I64(Int64Builder),
+    I32(Int32Builder),
+    U32(UInt32Builder),
+    U16(UInt16Builder),
+    U8(UInt8Builder),
+    Bool(BooleanBuilder),
+    Time(TimestampMicrosecondBuilder),
+    Text(StringBuilder),
+    Name(StringDictionaryBuilder<Int8Type>),
+}
+
+impl<R> ColumnBuilder<R> {
+    pub(super) fn new(cell: Cell<R>) -> ColumnBuilder<R> {
+        let values = match cell {
+            Cell::I64(_) | Cell::OptI64(_) => Values::I64(Int64Builder::new()),
+            Cell::I32(_) => Values::I32(Int32Builder::new()),
+            Cell::OptU32(_) => Values::U32(UInt32Builder::new()),
+            Cell::U16(_) | Cell::OptU16(_) => Values::U16(UInt16Builder::new()),
+            Cell::U8(_) | Cell::OptU8(_) => Values::U8(UInt8Builder::new()),
+            Cell::Bool(_) | Cell::OptBool(_) => Values::Bool(BooleanBuilder::new()),
+            Cell::OptTime(_) => {
+                Values::Time(TimestampMicrosecondBuilder::new().with_timezone("UTC"))
+            }
+            Cell::Text(_) | Cell::OptText(_) => Values::Text(StringBuilder::new()),
+            Cell::Name(_) => Values::Name(StringDictionaryBuilder::new()),
+        };
+        ColumnBuilder {
+            cell,
+            values,
+            scratch: String::new(),
+        }
+    }
+
+    /// Appends a value for each row. Fails where a name column has more than 127 names.
+    pub(super) fn append(&mut self, rows: &[R]) -> Result<(), ArrowError> {
+        match (&self.cell, &mut self.values) {
+            (Cell::I64(f), Values::I64(b)) => rows.iter().for_each(|r| b.append_value(f(r))),
+            (Cell::OptI64(f), Values::I64(b)) => rows.iter().for_each(|r| b.append_option(f(r))),
+            (Cell::I32(f), Values::I32(b)) => rows.iter().for_each(|r| b.append_value(f(r))),
+            (Cell::OptU32(f), Values::U32(b)) => rows.iter().for_each(|r| b.append_option(f(r))),
+            (Cell::U16(f), Values::U16(b)) => rows.iter().for_each(|r| b.append_value(f(r))),
+            (Cell::OptU16(f), Values::U16(b)) => rows.iter().for_each(|r| b.append_option(f(r))),
+            (Cell::U8(f), Values::U8(b)) => rows.iter().for_each(|r| b.append_value(f(r))),
+            (Cell::OptU8(f), Values::U8(b)) => rows.iter().for_each(|r| b.append_option(f(r))),
+            (Cell::Bool(f), Values::Bool(b)) => rows.iter().for_each(|r| b.append_value(f(r))),
+            (Cell::OptBool(f), Values::Bool(b)) => rows.iter().for_each(|r| b.append_option(f(r))),
+            (Cell::OptTime(f), Values::Time(b)) => rows.iter().for_each(|r| b.append_option(f(r))),
+            (Cell::Text(f), Values::Text(b)) => {
+                for row in rows {
+                    self.scratch.clear();
+                    f(row, &mut self.scratch);
+                    b.append_value(&self.scratch);
+                }
+            }
+            (Cell::OptText(f), Values::Text(b)) => {
+                for row in rows {
+                    self.scratch.clear();
+                    let known = f(row, &mut self.scratch);
+                    b.append_option(known.then_some(&self.scratch));
+                }
+            }
+            (Cell::Name(f), Values::Name(b)) => {
+                for row in rows {
+                    b.append(f(row))?;
+                }
+            }
+            _ => unreachable!("the builder was made for its cell"),
+        }
+        Ok(())
+    }
+
+    /// The values so far; the builder is empty then.
+    pub(super) fn finish(&mut self) -> ArrayRef {
+        match &mut self.values {
+            Values::I64(b) => Arc::new(b.finish()),
+            Values::I32(b) => Arc::new(b.finish()),
+            Values::U32(b) => Arc::new(b.finish()),
+            Values::U16(b) => Arc::new(b.finish()),
+            Values::U8(b) => Arc::new(b.finish()),
+            Values::Bool(b) => Arc::new(b.finish()),
+            Values::Time(b) => Arc::new(b.finish()),
+            Values::Text(b) => Arc::new(b.finish()),
+            Values::Name(b) => ArrayBuilder::finish(b),
+        }
+    }
+}

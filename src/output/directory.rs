@@ -1,0 +1,337 @@
+//! The output directory, and files that appear in it only when they are whole.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::error::OutputError;
+use super::stream_path::{STREAMS_DIR, is_stream_directory, is_stream_file};
+
+/// The file whose presence means that the run completed.
+pub const MANIFEST_FILE: &str = "manifest.json";
+/// The flow table.
+pub const FLOWS_FILE: &str = "flows.parquet";
+/// The flow table as CSV.
+pub const FLOWS_CSV_FILE: &str = "flows.csv";
+/// The table of gaps.
+pub const GAPS_FILE: &str = "gaps.parquet";
+
+/// What an earlier run may have left, in the order in which it is removed: without its manifest a
+/// directory no longer claims to be complete, whatever happens next.
+const OWN_FILES: [&str; 4] = [MANIFEST_FILE, FLOWS_FILE, FLOWS_CSV_FILE, GAPS_FILE];
+
+/// A directory that is ready to be written to. It holds one descriptor.
+#[derive(Debug)]
+pub struct OutputDir {
+    path: PathBuf,
+    descriptor: OwnedFd,
+}
+
+impl OutputDir {
+    /// Creates the directory, with its parents, or takes an empty one.
+    ///
+    /// With `force` a directory that is not empty is taken too: an earlier run's own files are
+    /// removed, the manifest first, and nothing else is touched. Below `streams` a file is its
+    /// own if its name has the form of a payload file's.
+    ///
+    /// Fails where the path is a file, the directory is not empty, `streams` is a symbolic link,
+    /// or the file system refuses.
+    pub fn create(path: &Path, force: bool) -> Result<OutputDir, OutputError> {
+        let not_a_directory = || OutputError::NotADirectory {
+            path: path.to_path_buf(),
+        };
+        if path.metadata().is_ok_and(|m| !m.is_dir()) {
+            return Err(not_a_directory());
+        }
+        fs::create_dir_all(path).map_err(|e| match e.kind() {
+            io::ErrorKind::NotADirectory => not_a_directory(),
+            _ => OutputError::io("create the output directory", path, e),
+        })?;
+        let mut entries = fs::read_dir(path)
+            .map_err(|e| OutputError::io("list the output directory", path, e))?;
+        if entries.next().is_some() {
+            if !force {
+                return Err(OutputError::NotEmpty {
+                    path: path.to_path_buf(),
+                });
+            }
+            remove_earlier_run(path)?;
+        }
+        let descriptor = rustix::fs::open(
+            path,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|e| OutputError::io("open the output directory", path, e))?;
+        Ok(OutputDir {
+            path: path.to_path_buf(),
+            descriptor,
+        })
+    }
+
+    /// The path that was asked for.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a file that is to be called `name`, under a temporary name in the same directory.
+    pub fn pending_file(&self, name: &str) -> Result<PendingFile, OutputError> {
+        let temporary = self.path.join(temporary_name(name));
+        let file =
+            File::create(&temporary).map_err(|e| OutputError::io("create", &temporary, e))?;
+        Ok(PendingFile {
+            file,
+            target: self.path.join(name),
+            temporary: Some(temporary),
+            written: 0,
+        })
+    }
+
+    /// Writes a whole file at once; either all of it appears or nothing.
+    pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), OutputError> {
+        let mut pending = self.pending_file(name)?;
+        pending
+            .write_all(bytes)
+            .map_err(|e| OutputError::io("write", &pending.target, e))?;
+        pending.commit()
+    }
+}
+
+impl AsFd for OutputDir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+fn temporary_name(name: &str) -> String {
+    format!(".{name}.tmp")
+}
+
+/// A file under a temporary name. [`PendingFile::commit`] gives it its own; dropped before that,
+/// it is removed.
+#[derive(Debug)]
+pub struct PendingFile {
+    file: File,
+    target: PathBuf,
+    /// `None` once renamed.
+    temporary: Option<PathBuf>,
+    written: u64,
+}
+
+impl PendingFile {
+    /// The path it will have.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Bytes written so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Renames the file, replacing what had its name.
+    pub fn commit(mut self) -> Result<(), OutputError> {
+        if let Some(temporary) = &self.temporary {
+            fs::rename(temporary, &self.target)
+                .map_err(|e| OutputError::io("rename a finished file to", &self.target, e))?;
+            self.temporary = None;
+        }
+        Ok(())
+    }
+}
+
+impl Write for PendingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.written += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for PendingFile {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // On the way out of another error; that one is told.
+            let _ = fs::remove_file(temporary);
+        }
+    }
+}
+
+fn remove_earlier_run(path: &Path) -> Result<(), OutputError> {
+    for name in OWN_FILES {
+        remove_if_there(&path.join(name))?;
+        remove_if_there(&path.join(temporary_name(name)))?;
+    }
+    let streams = path.join(STREAMS_DIR);
+    match streams.symlink_metadata() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(OutputError::io("examine", &streams, e)),
+        Ok(m) if m.is_symlink() => Err(OutputError::SymbolicLink { path: streams }),
+        Ok(m) if !m.is_dir() => Err(OutputError::NotADirectory { path: streams }),
+        Ok(_) => remove_streams(&streams),
+    }
+}
+
+/// Removes the payload files below `streams`, and the directories that are empty then.
+fn remove_streams(streams: &Path) -> Result<(), OutputError> {
+    for (name, directory) in entries(streams)? {
+        if !is_stream_directory(&name) {
+            continue;
+        }
+        match directory.symlink_metadata() {
+            Ok(m) if m.is_symlink() => {
+                return Err(OutputError::SymbolicLink { path: directory });
+            }
+            Ok(m) if m.is_dir() => {}
+            _ => continue,
+        }
+        for (name, file) in entries(&directory)? {
+            if is_stream_file(&name) {
+                remove_if_there(&file)?;
+            }
+        }
+        remove_directory_if_empty(&directory)?;
+    }
+    remove_directory_if_empty(streams)
+}
+
+/// Names and paths in a directory. Names that are not Unicode are left out: none of ours is.
+fn entries(directory: &Path) -> Result<Vec<(String, PathBuf)>, OutputError> {
+    let list = || -> io::Result<Vec<(String, PathBuf)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if let Ok(name) = entry.file_name().into_string() {
+                found.push((name, entry.path()));
+            }
+        }
+        Ok(found)
+    };
+    list().map_err(|e| OutputError::io("list", directory, e))
+}
+
+fn remove_if_there(file: &Path) -> Result<(), OutputError> {
+    match fs::remove_file(file) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(OutputError::io("remove an earlier run's", file, e))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn remove_directory_if_empty(directory: &Path) -> Result<(), OutputError> {
+    match fs::remove_dir(directory) {
+        Err(e) if e.kind() != io::ErrorKind::DirectoryNotEmpty => {
+            Err(OutputError::io("remove an earlier run's", directory, e))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn creates_parents_and_takes_an_empty_directory() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("a/b/c");
+        OutputDir::create(&path, false).unwrap();
+        let dir = OutputDir::create(&path, false).unwrap();
+        assert_eq!(dir.path(), path);
+    }
+
+    #[test]
+    fn refuses_a_file_and_a_path_through_one() {
+        let base = tempfile::tempdir().unwrap();
+        let file = base.path().join("file");
+        fs::write(&file, b"x").unwrap();
+        for path in [file.clone(), file.join("below")] {
+            for force in [false, true] {
+                let error = OutputDir::create(&path, force).unwrap_err();
+                assert!(
+                    matches!(error, OutputError::NotADirectory { .. }),
+                    "{error}"
+                );
+            }
+        }
+        assert_eq!(fs::read(&file).unwrap(), b"x");
+    }
+
+    #[test]
+    fn refuses_what_is_not_empty_and_leaves_it_alone() {
+        let base = tempfile::tempdir().unwrap();
+        fs::write(base.path().join(MANIFEST_FILE), b"x").unwrap();
+        let error = OutputDir::create(base.path(), false).unwrap_err();
+        assert!(error.to_string().contains("--force"), "{error}");
+        assert!(base.path().join(MANIFEST_FILE).exists());
+    }
+
+    #[test]
+    fn force_removes_an_earlier_run_and_nothing_else() {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        fs::create_dir_all(at("streams/00000")).unwrap();
+        fs::create_dir_all(at("streams/00001")).unwrap();
+        fs::create_dir_all(at("streams/mine")).unwrap();
+        let own = [
+            MANIFEST_FILE,
+            FLOWS_FILE,
+            ".flows.parquet.tmp",
+            "streams/00000/1-1.2.3.4.5-1.2.3.4.6.c2s",
+            "streams/00001/10001-1.2.3.4.5-1.2.3.4.6.s2c",
+        ];
+        let foreign = [
+            "notes.txt",
+            "evidence.pcap",
+            "streams/00000/notes.txt",
+            "streams/mine/1-1.2.3.4.5-1.2.3.4.6.c2s",
+        ];
+        for name in own.iter().chain(&foreign) {
+            fs::write(at(name), b"x").unwrap();
+        }
+        OutputDir::create(base.path(), true).unwrap();
+        for name in own {
+            assert!(!at(name).exists(), "{name}");
+        }
+        for name in foreign {
+            assert!(at(name).exists(), "{name}");
+        }
+        assert!(!at("streams/00001").exists());
+    }
+
+    #[test]
+    fn force_follows_no_link_out_of_the_directory() {
+        let base = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        fs::create_dir(elsewhere.path().join("00000")).unwrap();
+        let precious = elsewhere.path().join("00000/1-1.2.3.4.5-1.2.3.4.6.c2s");
+        fs::write(&precious, b"x").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), base.path().join("streams")).unwrap();
+        let error = OutputDir::create(base.path(), true).unwrap_err();
+        assert!(matches!(error, OutputError::SymbolicLink { .. }), "{error}");
+        assert!(precious.exists());
+    }
+
+    #[test]
+    fn a_file_appears_whole_or_not_at_all() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = OutputDir::create(base.path(), false).unwrap();
+        let mut pending = dir.pending_file("a").unwrap();
+        pending.write_all(b"half").unwrap();
+        assert!(!base.path().join("a").exists());
+        drop(pending);
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+        dir.write_file("a", b"first").unwrap();
+        dir.write_file("a", b"second").unwrap();
+        assert_eq!(fs::read(base.path().join("a")).unwrap(), b"second");
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,423 @@
+//! Payload files: byte *n* of a file is position *n* of its half-stream.
+//!
+//! Bytes are queued by reference while a batch is reassembled and written at its end, each file's
+//! bytes together, straight from where they lie in the input. A hole is never written, so the file
+//! is sparse there; it ends at its last captured byte.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::ops::{AddAssign, Range};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::model::{Direction, Payload, PayloadSource};
+use crate::reassembly::event::{FlowName, StreamData};
+
+use super::descriptors::{DescriptorBudget, Permit};
+use super::directory::OutputDir;
+use super::error::OutputError;
+use super::stream_path::{STREAMS_DIR, stream_path};
+
+/// Most pieces that one `pwritev` takes (`IOV_MAX` of Linux and the BSDs).
+const MOST_PIECES: usize = 1024;
+
+/// What was written so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PayloadTotals {
+    /// Files created.
+    pub files: u64,
+    /// Payload bytes written; holes are not in it.
+    pub bytes: u64,
+}
+
+impl AddAssign for PayloadTotals {
+    fn add_assign(&mut self, other: PayloadTotals) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+    }
+}
+
+type FileKey = (u64, Direction);
+
+/// Queue entry in the order of writing: whose, where, and its index in the queue.
+type Piece = (FileKey, u64, usize);
+
+/// A file that was created and whose flow goes on.
+#[derive(Debug)]
+struct Live {
+    open: Option<(OwnedFd, Permit)>,
+    /// The flush that wrote to it last.
+    used: u64,
+}
+
+/// Writes the payload files of one shard's flows. One task uses it at a time.
+#[derive(Debug)]
+pub struct PayloadWriter {
+    dir: Arc<OutputDir>,
+    budget: Arc<DescriptorBudget>,
+    queue: Vec<StreamData>,
+    /// Reused from flush to flush.
+    order: Vec<Piece>,
+    ended: Vec<u64>,
+    live: HashMap<FileKey, Live>,
+    /// Files kept open, least recently used first. An entry counts only if the file is still open
+    /// and was last used in the flush that the entry names; others are left over and skipped.
+    recent: VecDeque<(FileKey, u64)>,
+    /// Files kept open.
+    open: usize,
+    /// Number of this flush.
+    now: u64,
+    totals: PayloadTotals,
+}
+
+impl PayloadWriter {
+    /// A writer below `dir` that keeps files open as far as `budget` allows.
+    pub fn new(dir: Arc<OutputDir>, budget: Arc<DescriptorBudget>) -> PayloadWriter {
+        PayloadWriter {
+            dir,
+            budget,
+            queue: Vec::new(),
+            order: Vec::new(),
+            ended: Vec::new(),
+            live: HashMap::new(),
+            recent: VecDeque::new(),
+            open: 0,
+            now: 0,
+            totals: PayloadTotals::default(),
+        }
+    }
+
+    /// Queues bytes; they reach their file with the next [`PayloadWriter::flush`].
+    pub fn data(&mut self, data: StreamData) {
+        self.queue.push(data);
+    }
+
+    /// Nothing more follows for this flow: its files are closed after the next flush.
+    pub fn flow_ended(&mut self, flow_id: u64) {
+        self.ended.push(flow_id);
+    }
+
+    /// What this writer wrote.
+    pub fn totals(&self) -> PayloadTotals {
+        self.totals
+    }
+
+    /// Writes all that is queued. Fails where the file system refuses, or where `source` no longer
+    /// gives the bytes; what was queued is lost then.
+    pub fn flush(&mut self, source: &dyn PayloadSource) -> Result<(), OutputError> {
+        self.now += 1;
+        self.ended.sort_unstable();
+        let queue = std::mem::take(&mut self.queue);
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        order.extend(
+            queue
+                .iter()
+                .enumerate()
+                .map(|(index, data)| ((data.flow.flow_id, data.direction), data.position, index)),
+        );
+        order.sort_unstable();
+        for file in order.chunk_by(|a, b| a.0 == b.0) {
+            self.write_file(file, &queue, source)?;
+        }
+        // The buffers serve the next batch.
+        self.order = order;
+        self.queue = queue;
+        self.queue.clear();
+        self.forget_ended();
+        Ok(())
+    }
+
+    /// Writes one file's pieces, which are in order of position.
+    fn write_file(
+        &mut self,
+        pieces: &[Piece],
+        queue: &[StreamData],
+        source: &dyn PayloadSource,
+    ) -> Result<(), OutputError> {
+        let Some(first) = pieces.first() else {
+            return Ok(());
+        };
+        let key = first.0;
+        let flow = &queue[first.2].flow;
+        let (file, permit) = self.open_file(flow, key)?;
+        for run in contiguous_runs(pieces, queue) {
+            self.totals.bytes += write_run(&file, &pieces[run], queue, source)
+                .map_err(|e| self.explain(e, flow, key.1))?;
+        }
+        if self.ended.binary_search(&key.0).is_ok() {
+            // Closed here; its entry, if it has one, goes when the flush is done.
+            return Ok(());
+        }
+        let permit = permit.or_else(|| self.find_permit());
+        let open = permit.map(|permit| (file, permit));
+        if open.is_some() {
+            self.open += 1;
+            self.recent.push_back((key, self.now));
+        }
+        self.live.insert(
+            key,
+            Live {
+                open,
+                used: self.now,
+            },
+        );
+        Ok(())
+    }
+
+    /// The file of `key`, with the permit if it was kept open. A file is created once, by its
+    /// first bytes, and must not have been there before.
+    fn open_file(
+        &mut self,
+        flow: &FlowName,
+        key: FileKey,
+    ) -> Result<(OwnedFd, Option<Permit>), OutputError> {
+        let known = self.live.get_mut(&key);
+        let created = known.is_some();
+        if let Some((file, permit)) = known.and_then(|live| live.open.take()) {
+            self.open -= 1;
+            return Ok((file, Some(permit)));
+        }
+        let path = stream_path(flow, key.1);
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let (flags, action) = if created {
+            (flags, "open again")
+        } else {
+            (flags | OFlags::CREATE | OFlags::EXCL, "create")
+        };
+        let mut opened = open_at(&self.dir, &path, flags);
+        if matches!(opened, Err(Errno::MFILE | Errno::NFILE)) {
+            // Someone else took descriptors that the budget counted on. Give ours back.
+            while self.close_least_recent(u64::MAX) {}
+            opened = open_at(&self.dir, &path, flags);
+        }
+        if !created && opened.as_ref().err() == Some(&Errno::NOENT) {
+            self.make_directories(&path)?;
+            opened = open_at(&self.dir, &path, flags);
+        }
+        let file = opened.map_err(|errno| {
+            let path = self.dir.path().join(&path);
+            match errno {
+                Errno::EXIST => OutputError::Occupied { path },
+                _ => OutputError::io(action, &path, errno),
+            }
+        })?;
+        if !created {
+            self.totals.files += 1;
+        }
+        Ok((file, None))
+    }
+
+    /// Makes `streams` and the directory of `path` in it.
+    fn make_directories(&self, path: &str) -> Result<(), OutputError> {
+        let parent = path
+            .rsplit_once('/')
+            .map_or(STREAMS_DIR, |(parent, _)| parent);
+        for directory in [STREAMS_DIR, parent] {
+            match rustix::fs::mkdirat(&*self.dir, directory, Mode::from_raw_mode(0o777)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(e) => {
+                    let path = self.dir.path().join(directory);
+                    return Err(OutputError::io("create the directory", &path, e));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A permit for one more open file: a free one, or that of a file which this flush has not
+    /// used. (Taking one from a file of the same flush would only trade one file for another.)
+    fn find_permit(&mut self) -> Option<Permit> {
+        self.budget.acquire().or_else(|| {
+            self.close_least_recent(self.now);
+            self.budget.acquire()
+        })
+    }
+
+    /// Closes the file used longest ago, if that was before flush number `before`.
+    fn close_least_recent(&mut self, before: u64) -> bool {
+        while let Some(&(key, used)) = self.recent.front() {
+            if used >= before {
+                return false;
+            }
+            self.recent.pop_front();
+            if let Some(live) = self.live.get_mut(&key)
+                && live.used == used
+                && live.open.take().is_some()
+            {
+                self.open -= 1;
+                return true;
+            }
+        }
+        false
+    }
+
+    fn forget_ended(&mut self) {
+        for flow_id in std::mem::take(&mut self.ended) {
+            for direction in Direction::BOTH {
+                if let Some(Live { open: Some(_), .. }) = self.live.remove(&(flow_id, direction)) {
+                    self.open -= 1;
+                }
+            }
+        }
+        // Left-over entries would pile up where nothing is ever closed for want of permits.
+        if self.recent.len() > 2 * self.open + 64 {
+            let live = &self.live;
+            self.recent.retain(|(key, used)| {
+                live.get(key)
+                    .is_some_and(|l| l.used == *used && l.open.is_some())
+            });
+        }
+    }
+
+    fn explain(&self, error: RunError, flow: &FlowName, direction: Direction) -> OutputError {
+        match error {
+            RunError::Short(changed) => changed,
+            RunError::Write(source) => {
+                let path = self.dir.path().join(stream_path(flow, direction));
+                OutputError::io("write", &path, source)
+            }
+        }
+    }
+}
+
+fn open_at(dir: &OutputDir, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    loop {
+        match rustix::fs::openat(dir, path, flags, Mode::from_raw_mode(0o666)) {
+            Err(Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Ranges of `pieces` that follow each other without a hole, at most [`MOST_PIECES`] each.
+fn contiguous_runs(pieces: &[Piece], queue: &[StreamData]) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let mut next = pieces.get(start)?.1;
+        let mut end = start;
+        while end < pieces.len() && end - start < MOST_PIECES && pieces[end].1 == next {
+            next += u64::from(queue[pieces[end].2].payload.len());
+            end += 1;
+        }
+        let run = start..end;
+        start = end;
+        Some(run)
+    })
+}
+
+enum RunError {
+    /// The input did not give its bytes.
+    Short(OutputError),
+    Write(io::Error),
+}
+
+/// Writes pieces that follow each other; gives the number of bytes.
+fn write_run(
+    file: &OwnedFd,
+    run: &[Piece],
+    queue: &[StreamData],
+    source: &dyn PayloadSource,
+) -> Result<u64, RunError> {
+    let mut bytes: Vec<Cow<'_, [u8]>> = Vec::with_capacity(run.len());
+    for piece in run {
+        let payload = &queue[piece.2].payload;
+        let got = payload.bytes(source);
+        if got.len() != payload.len() as usize {
+            return Err(missing(payload, got.len()));
+        }
+        bytes.push(got);
+    }
+    let mut slices: Vec<IoSlice<'_>> = bytes.iter().map(|b| IoSlice::new(b)).collect();
+    let position = run.first().map_or(0, |piece| piece.1);
+    write_all_at(&mut slices, position, |slices, at| {
+        rustix::io::pwritev(file.as_fd(), slices, at)
+    })
+    .map_err(RunError::Write)
+}
+
+/// Writes all of `slices` at `position` by a function that may write less than it is given, or be
+/// interrupted.
+fn write_all_at(
+    mut slices: &mut [IoSlice<'_>],
+    position: u64,
+    mut write: impl FnMut(&[IoSlice<'_>], u64) -> Result<usize, Errno>,
+) -> io::Result<u64> {
+    let mut written = 0;
+    // Empty slices at the front would read as a write of nothing.
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match write(slices, position + written) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                IoSlice::advance_slices(&mut slices, n);
+                written += n as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(written)
+}
+
+fn missing(payload: &Payload, got: usize) -> RunError {
+    match payload {
+        Payload::Input { at, len } => RunError::Short(OutputError::InputChanged {
+            file: at.file(),
+            offset: at.offset(),
+            wanted: *len,
+            got,
+        }),
+        Payload::Owned { .. } => RunError::Write(io::Error::other(
+            "a defragmented payload lies outside its buffer, which is a bug; please report it",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes at most three bytes a call and is interrupted every other time.
+    #[test]
+    fn short_and_interrupted_writes_are_continued() {
+        let mut out = vec![0; 12];
+        let mut calls = 0;
+        let mut slices = [&b""[..], b"abcd", b"", b"efghi", b"j"].map(IoSlice::new);
+        let written = write_all_at(&mut slices, 2, |slices, at| {
+            calls += 1;
+            if calls % 2 == 0 {
+                return Err(Errno::INTR);
+            }
+            let bytes: Vec<u8> = slices
+                .iter()
+                .flat_map(|s| s.iter().copied())
+                .take(3)
+                .collect();
+            let at = usize::try_from(at).unwrap();
+            out[at..at + bytes.len()].copy_from_slice(&bytes);
+            Ok(bytes.len())
+        });
+        assert_eq!(written.unwrap(), 10);
+        assert_eq!(out, b"\0\0abcdefghij");
+    }
+
+    #[test]
+    fn a_full_device_is_an_error_not_a_loop() {
+        let file = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut slices = [IoSlice::new(b"x")];
+        let error = write_all_at(&mut slices, 0, |s, at| rustix::io::pwritev(&file, s, at));
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        let mut slices = [IoSlice::new(b"x")];
+        let error = write_all_at(&mut slices, 0, |_, _| Ok(0));
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::WriteZero);
+    }
+}

@@ -1,0 +1,247 @@
+//! A batch: chunks decoded in parallel from guessed boundaries, and joined in capture order.
+
+use rayon::prelude::*;
+
+use super::chunk::Chunk;
+use crate::capture::{Input, WalkState, WalkStats, Walker, Window, find_boundary};
+use crate::config::{BatchConfig, EPOCH_FRAMES, SHARDS};
+use crate::decode::{DecodeOptions, DecodeStats, Decoder, EncapsulationTable, FragmentTable};
+use crate::model::{Segment, Timestamp};
+use crate::shard::shard_of;
+
+/// A stretch of the capture, decoded but not yet joined to what came before.
+pub(super) struct DecodedBatch<'input> {
+    window: Window<'input>,
+    chunks: Vec<(Chunk, u64)>,
+}
+
+impl DecodedBatch<'_> {
+    /// Where the next batch begins.
+    pub(super) fn end(&self) -> Option<&WalkState> {
+        self.chunks.last().map(|(chunk, _)| &chunk.end)
+    }
+}
+
+/// Decodes the batch that begins at `start`.
+///
+/// Each task guesses where a record begins in its own stretch. The guesses are then verified from
+/// left to right: a chunk stands only if the one before it ended in exactly the state that the
+/// guess assumed, and is decoded again from there otherwise. So a wrong guess costs time, and
+/// never an answer.
+pub(super) fn decode<'input>(
+    input: &'input Input,
+    start: &WalkState,
+    config: &BatchConfig,
+) -> std::io::Result<DecodedBatch<'input>> {
+    let mut wanted = config.batch_bytes.max(1);
+    loop {
+        let batch = decode_stretch(input, start, wanted, config.chunk_bytes.max(1))?;
+        let progressed = batch.end().is_some_and(|end| end != start);
+        // One record may be longer than a window; a window of the whole rest always makes progress.
+        if progressed || start.offset() + wanted >= input.len() {
+            return Ok(batch);
+        }
+        wanted = wanted.saturating_mul(2).max(Walker::ENOUGH);
+    }
+}
+
+fn decode_stretch<'input>(
+    input: &'input Input,
+    start: &WalkState,
+    wanted: u64,
+    chunk_bytes: u64,
+) -> std::io::Result<DecodedBatch<'input>> {
+    let from = start.offset();
+    let stop = from.saturating_add(wanted).min(input.len());
+    let window = input.window(from, wanted)?;
+    let stretches: Vec<(u64, u64)> = stretches(from, stop, chunk_bytes);
+    let guessed: Vec<Option<Chunk>> = stretches
+        .par_iter()
+        .map(|&(begin, end)| {
+            let state = if begin == from {
+                start.clone()
+            } else {
+                start.at(find_boundary(&window, start, begin, end)?)
+            };
+            Some(Chunk::decode(&window, state, end))
+        })
+        .collect();
+    let mut chunks: Vec<(Chunk, u64)> = Vec::with_capacity(guessed.len());
+    let mut state = start.clone();
+    for (guess, &(_, stop_at)) in guessed.into_iter().zip(&stretches) {
+        let chunk = match guess {
+            Some(chunk) if chunk.start == state => chunk,
+            _ => Chunk::decode(&window, state, stop_at),
+        };
+        state = chunk.end.clone();
+        chunks.push((chunk, stop_at));
+    }
+    Ok(DecodedBatch { window, chunks })
+}
+
+/// Cuts `from..stop` at the multiples of `size`, so that where chunks lie does not depend on where
+/// their batch began.
+fn stretches(from: u64, stop: u64, size: u64) -> Vec<(u64, u64)> {
+    let mut all = Vec::new();
+    let mut at = from;
+    while at < stop || all.is_empty() {
+        let end = (at / size + 1).saturating_mul(size).min(stop).max(at);
+        all.push((at, end));
+        if end == at {
+            break;
+        }
+        at = end;
+    }
+    all
+}
+
+/// The end of an epoch: after this frame, timeouts are looked for and rows are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct EpochEnd {
+    /// The last frame of the epoch.
+    pub(super) frame: u64,
+    /// The watermark after it.
+    pub(super) watermark: Timestamp,
+}
+
+/// A chunk with its place in the capture.
+#[derive(Debug)]
+pub(super) struct JoinedChunk {
+    /// Its segments.
+    pub(super) chunk: Chunk,
+    /// Frames before it.
+    pub(super) first_frame: u64,
+    /// The watermark before it.
+    pub(super) watermark: Timestamp,
+    /// Index of its input file.
+    pub(super) file_id: u16,
+    /// Segments of datagrams that were completed in it, by shard and in frame order. Their frames
+    /// and watermarks are those of the whole input.
+    pub(super) defragmented: Vec<Vec<Segment>>,
+    /// What the encapsulations of those refer to.
+    pub(super) encapsulations: EncapsulationTable,
+    /// Epochs that end in it.
+    pub(super) epochs: Vec<EpochEnd>,
+}
+
+/// A batch in its place: ready for the shards.
+pub(super) struct JoinedBatch<'input> {
+    /// Holds what the input has to give while payload is written.
+    pub(super) _window: Window<'input>,
+    pub(super) chunks: Vec<JoinedChunk>,
+    /// Capture bytes up to its end.
+    pub(super) end: u64,
+}
+
+/// What runs along the capture from batch to batch.
+#[derive(Debug)]
+pub(super) struct Join {
+    /// Frames so far.
+    pub(super) frames: u64,
+    /// Least time so far.
+    pub(super) first_ts: Timestamp,
+    /// Greatest time so far.
+    pub(super) watermark: Timestamp,
+    /// What the walks met.
+    pub(super) walk: WalkStats,
+    /// What became of frames.
+    pub(super) decode: DecodeStats,
+    /// Fragments that wait.
+    pub(super) fragments: FragmentTable,
+}
+
+impl Join {
+    pub(super) fn new(fragment_timeout: i64) -> Join {
+        Join {
+            frames: 0,
+            first_ts: Timestamp::NONE,
+            watermark: Timestamp::NONE,
+            walk: WalkStats::default(),
+            decode: DecodeStats::default(),
+            fragments: FragmentTable::new(fragment_timeout),
+        }
+    }
+
+    /// Gives the chunks of a batch their places, and completes datagrams.
+    pub(super) fn join<'input>(
+        &mut self,
+        input: &Input,
+        batch: DecodedBatch<'input>,
+    ) -> JoinedBatch<'input> {
+        let DecodedBatch { window, chunks } = batch;
+        let mut joined = Vec::with_capacity(chunks.len());
+        let mut end = 0;
+        for (chunk, stop_at) in chunks {
+            end = chunk.end.offset();
+            joined.push(self.join_chunk(input, &window, chunk, stop_at));
+        }
+        JoinedBatch {
+            _window: window,
+            chunks: joined,
+            end,
+        }
+    }
+
+    fn join_chunk(
+        &mut self,
+        input: &Input,
+        window: &Window<'_>,
+        mut chunk: Chunk,
+        stop_at: u64,
+    ) -> JoinedChunk {
+        let (first_frame, watermark) = (self.frames, self.watermark);
+        self.frames += chunk.walk.frames;
+        self.first_ts = self.first_ts.earliest(chunk.first_ts);
+        self.watermark = self.watermark.max(chunk.watermark);
+        self.walk.merge(&chunk.walk);
+        self.decode.merge(&chunk.decode);
+
+        let mut epochs = Vec::new();
+        let mut boundary = (first_frame / EPOCH_FRAMES + 1) * EPOCH_FRAMES;
+        while boundary <= self.frames {
+            let within = chunk.watermark_after(window, stop_at, boundary - first_frame);
+            epochs.push(EpochEnd {
+                frame: boundary,
+                watermark: watermark.max(within),
+            });
+            boundary += EPOCH_FRAMES;
+        }
+
+        let fragments = chunk
+            .buckets
+            .take_fragments()
+            .into_iter()
+            .map(|mut fragment| {
+                fragment.frame += first_frame;
+                fragment.watermark = watermark.max(fragment.watermark);
+                fragment
+            });
+        self.fragments.add(fragments);
+        let mut decoder = Decoder::new(DecodeOptions::default());
+        let mut completed = Vec::new();
+        for epoch in &epochs {
+            completed.extend(self.fragments.complete(epoch.frame, input, &mut decoder));
+            self.fragments.sweep(epoch.watermark);
+        }
+        completed.extend(self.fragments.complete(self.frames, input, &mut decoder));
+        let (encapsulations, decode) = decoder.finish();
+        self.decode.merge(&decode);
+        let mut defragmented = vec![Vec::new(); if completed.is_empty() { 0 } else { SHARDS }];
+        for mut segment in completed {
+            segment.file_id = window.file();
+            if let Some(bucket) = defragmented.get_mut(shard_of(&segment.key)) {
+                bucket.push(segment);
+            }
+        }
+        let file_id = window.file();
+        JoinedChunk {
+            chunk,
+            first_frame,
+            watermark,
+            file_id,
+            defragmented,
+            encapsulations,
+            epochs,
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What a run came to: the manifest, and what the command line shows of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::batch::Join;
+use super::memory;
+use super::run::RunError;
+use super::tables::TableSummaries;
+use crate::capture::{CutAtEnd, Input, WalkStats};
+use crate::config::{Config, GapMode, PayloadMode};
+use crate::decode::{DecodeStats, FragmentStats, Layer, Reason, link_type_name};
+use crate::output::accounting::{Accounting, FrameAccounting};
+use crate::output::manifest::{Damage, DamagedRegion, InputFacts, Manifest};
+use crate::output::{OutputDir, PayloadTotals};
+use crate::reassembly::ReassemblyStats;
+
+/// A run that has written everything but its manifest.
+pub(super) struct Finished {
+    pub(super) interrupted: bool,
+    pub(super) join: Join,
+    pub(super) accounting: Accounting,
+    pub(super) tables: TableSummaries,
+    pub(super) payload: PayloadTotals,
+    pub(super) stats: Vec<ReassemblyStats>,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct RunReport {
+    /// What was written as `manifest.json`.
+    pub manifest: Manifest,
+    /// The same as text.
+    pub manifest_json: String,
+    /// What the walk met.
+    pub walk: WalkStats,
+    /// What became of IP fragments.
+    pub fragments: FragmentStats,
+    /// Flows ended by the memory budget.
+    pub evicted: u64,
+}
+
+impl RunReport {
+    /// The user ended the run before the input did.
+    pub const fn interrupted(&self) -> bool {
+        !self.manifest.complete
+    }
+
+    /// Part of the input could not be read.
+    pub fn is_damaged(&self) -> bool {
+        !self.walk.is_clean()
+    }
+}
+
+/// The configuration as far as it decides the output: nothing of the machine or of how the work is
+/// divided.
+pub(super) fn config_value(config: &Config) -> Value {
+    let timeouts = &config.reassembly.timeouts;
+    json!({
+        "memory_limit": config.memory_limit,
+        "idle_timeout_ns": timeouts.idle,
+        "handshake_timeout_ns": timeouts.handshake,
+        "close_linger_ns": timeouts.close_linger,
+        "fragment_timeout_ns": timeouts.fragment,
+        "overlap_policy": "first",
+        "payload": match config.payload {
+            PayloadMode::Files => "files",
+            PayloadMode::None => "none",
+        },
+        "gaps": match config.gaps {
+            GapMode::Zero => "zero",
+            GapMode::Skip => "skip",
+        },
+        "max_gap": config.reassembly.max_gap,
+    })
+}
+
+/// Checks the accounting and writes the manifest, the last file of a run. A manifest whose numbers
+/// do not add up is written too, as what there is to look at, and the run fails.
+pub(super) fn complete(
+    config: &Config,
+    input: &Input,
+    dir: &OutputDir,
+    finished: Finished,
+    elapsed: Duration,
+    threads: usize,
+) -> Result<RunReport, RunError> {
+    let Finished {
+        interrupted,
+        join,
+        mut accounting,
+        tables,
+        payload,
+        stats,
+    } = finished;
+    let fragments = join.fragments.finish();
+    accounting.frames = frames(join.walk.frames, &join.decode);
+    accounting.payload.captured = stats.iter().map(|shard| shard.payload_bytes).sum();
+    if config.payload == PayloadMode::Files {
+        accounting.payload.written = Some(payload.bytes);
+    }
+    let checked = accounting.check();
+
+    let mut manifest = Manifest::new(config_value(config));
+    manifest.complete = !interrupted;
+    manifest.inputs.push(InputFacts {
+        path: config.input.to_string_lossy().into_owned(),
+        bytes: input.len(),
+        format: input.format().name.to_owned(),
+        link_types: input
+            .format()
+            .links
+            .iter()
+            .map(|link| link_text(link.0))
+            .collect(),
+        frames: join.walk.frames,
+        first_frame: (join.walk.frames > 0).then_some(1),
+        first_ts_ns: join.first_ts.ns(),
+        last_ts_ns: join.watermark.ns(),
+    });
+    manifest.accounting = accounting;
+    manifest.damage = damage(&join.walk);
+    let mut outputs = BTreeMap::new();
+    outputs.insert("flows.parquet".to_owned(), tables.flows.into());
+    outputs.insert("gaps.parquet".to_owned(), tables.gaps.into());
+    if let Some(csv) = tables.csv {
+        outputs.insert("flows.csv".to_owned(), csv.into());
+    }
+    if config.payload == PayloadMode::Files {
+        outputs.insert("streams/".to_owned(), payload.into());
+    }
+    manifest.outputs = outputs;
+    let seconds = elapsed.as_secs_f64();
+    manifest.timings.wall_seconds = seconds;
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    {
+        manifest.timings.input_bytes_per_second = input.len() as f64 / seconds.max(1e-9);
+    }
+    manifest.timings.threads = threads as u64;
+    manifest.timings.peak_rss_bytes = memory::peak_resident();
+    manifest.write(dir)?;
+    checked.map_err(RunError::Accounting)?;
+    Ok(RunReport {
+        manifest_json: manifest.to_json(),
+        manifest,
+        walk: join.walk,
+        fragments,
+        evicted: stats.iter().map(|shard| shard.evicted).sum(),
+    })
+}
+
+/// `1 (Ethernet)`: a link type by number and name.
+pub(crate) fn link_text(link: u16) -> String {
+    format!("{link} ({})", link_type_name(link))
+}
+
+fn frames(total: u64, decode: &DecodeStats) -> FrameAccounting {
+    let mut frames = FrameAccounting {
+        total,
+        tcp: decode.tcp,
+        fragments: decode.fragments(),
+        ..FrameAccounting::default()
+    };
+    for (name, count) in decode.others() {
+        frames.other.insert(name.into_owned(), count);
+    }
+    let unknown: u64 = decode.unknown_link_types.values().sum();
+    for (at, mut count) in decode.all_undecoded() {
+        // Frames of unknown link types have a list of their own, with the types' names.
+        if at.layer == Layer::Link && at.reason == Reason::Unsupported {
+            count -= unknown.min(count);
+        }
+        if count > 0 {
+            let layer = frames
+                .undecoded
+                .entry(at.layer.name().to_owned())
+                .or_default();
+            layer.insert(at.reason.name().to_owned(), count);
+        }
+    }
+    for (&link, &count) in &decode.unknown_link_types {
+        frames.unknown_link_types.insert(link_text(link), count);
+    }
+    frames
+}
+
+fn damage(walk: &WalkStats) -> Damage {
+    let mut list: Vec<DamagedRegion> = walk
+        .damage
+        .iter()
+        .map(|region| DamagedRegion {
+            file_id: 0,
+            offset: region.offset,
+            bytes: region.bytes,
+            next_frame: (region.frame_before < walk.frames).then_some(region.frame_before + 1),
+            reason: region.reason.name().to_owned(),
+        })
+        .collect();
+    let (mut regions, mut bytes) = (walk.damaged_regions, walk.damaged_bytes);
+    if let Some(CutAtEnd {
+        offset,
+        bytes: lost,
+        ..
+    }) = walk.cut_at_end
+    {
+        regions += 1;
+        bytes += lost;
+        list.push(DamagedRegion {
+            file_id: 0,
+            offset,
+            bytes: lost,
+            next_frame: None,
+            reason: "the file ends inside a record".to_owned(),
+        });
+    }
+    Damage {
+        regions,
+        bytes,
+        list,
+    }
+}

@@ -1,0 +1,401 @@
+//! One flow: its two half-streams, who is the client, and how far it has come.
+
+use super::analysis::Analysis;
+use super::conn_state::{ConnTracker, Role};
+use super::event::{EventSink, FlowName, StreamData};
+use super::half_stream::{Context, HalfStream};
+use super::overlap::OverlapPolicy;
+use crate::model::{
+    ClientBy, Direction, Encapsulation, FlowKey, PayloadSource, Segment, Side, SynFacts, Timestamp,
+};
+
+/// How far a connection has come; decides which timeout applies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// Nothing but SYNs so far.
+    Opening,
+    /// Data may flow, in one direction at least.
+    Open,
+    /// Both sides sent FIN.
+    Finished,
+    /// A plausible RST was seen.
+    Reset,
+}
+
+impl Phase {
+    /// Whether the connection is over and only strays can follow.
+    pub(super) const fn is_closed(self) -> bool {
+        matches!(self, Phase::Finished | Phase::Reset)
+    }
+}
+
+/// One direction: the stream, and the counts that need no stream.
+#[derive(Debug, Default)]
+pub(super) struct Half {
+    /// Its bytes.
+    pub stream: HalfStream,
+    /// Wireshark's counts.
+    pub analysis: Analysis,
+    /// Segments.
+    pub packets: u64,
+    /// IP bytes.
+    pub ip_bytes: u64,
+    /// Captured payload bytes.
+    pub payload_bytes: u64,
+    /// Payload bytes cut by the snap length.
+    pub truncated_bytes: u64,
+    /// What its SYN said.
+    pub syn: Option<SynFacts>,
+    /// All flags, or-ed.
+    pub tcp_flags: u8,
+    /// Last acknowledgement it sent.
+    pub last_ack: Option<u32>,
+    /// Last window it announced, unscaled.
+    window: u16,
+}
+
+/// What a connection needs from outside while it takes a segment.
+pub(super) struct Surroundings<'a> {
+    /// Gives payload bytes.
+    pub source: &'a dyn PayloadSource,
+    /// Takes events.
+    pub sink: &'a mut dyn EventSink,
+    /// Overlap policy.
+    pub policy: OverlapPolicy,
+    /// Largest hole that stays open in a payload file, bytes.
+    pub max_gap: u64,
+}
+
+/// A SYN with a new ISN inside a live connection, waiting to be answered or disproved.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// The SYN and its repetitions, with their encapsulations.
+    pub segments: Vec<(Segment, Encapsulation)>,
+    /// Segments of the old connection that came after it.
+    pub contradicted: bool,
+}
+
+/// One flow.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// Both ends.
+    pub key: FlowKey,
+    /// Number of its first frame.
+    pub flow_id: u64,
+    /// Which end is the client, and how that was told.
+    pub client: Side,
+    /// How the client was told.
+    pub client_by: ClientBy,
+    /// Encapsulation of its first frame.
+    pub encapsulation: Encapsulation,
+    /// The n-th flow on this key, from 1.
+    pub tuple_seq: u32,
+    /// Index of the input file of its first frame.
+    pub file_id: u16,
+    /// Least and greatest time.
+    pub first_ts: Timestamp,
+    /// Greatest time.
+    pub last_ts: Timestamp,
+    /// Number of its last frame.
+    pub last_frame: u64,
+    /// Handshake round trip as seen at the tap, nanoseconds.
+    pub syn_rtt_ns: Option<i64>,
+    /// SYN-ACK to ACK, nanoseconds.
+    pub ack_rtt_ns: Option<i64>,
+    /// How far it has come.
+    pub phase: Phase,
+    /// Zeek's view.
+    pub tracker: ConnTracker,
+    /// A SYN that may begin the next flow on this key.
+    pub candidate: Option<Box<Candidate>>,
+    halves: [Half; 2],
+    syn_at: Timestamp,
+    syn_ack_at: Timestamp,
+    /// Bytes have gone out under its name, so the roles stand.
+    named: bool,
+}
+
+impl Connection {
+    /// A flow that begins with this segment, which it does not take yet.
+    pub(super) fn new(
+        segment: &Segment,
+        encapsulation: &Encapsulation,
+        tuple_seq: u32,
+    ) -> Connection {
+        let (client, client_by) = roles(segment).unwrap_or((segment.from, ClientBy::FirstFrame));
+        let mut tracker = ConnTracker::default();
+        if client_by == ClientBy::SynAck {
+            tracker.flipped();
+        }
+        Connection {
+            key: segment.key,
+            flow_id: segment.frame,
+            client,
+            client_by,
+            encapsulation: encapsulation.clone(),
+            tuple_seq,
+            file_id: segment.file_id,
+            first_ts: segment.ts,
+            last_ts: segment.ts,
+            last_frame: segment.frame,
+            syn_rtt_ns: None,
+            ack_rtt_ns: None,
+            phase: Phase::Opening,
+            tracker,
+            candidate: None,
+            halves: [Half::default(), Half::default()],
+            syn_at: Timestamp::NONE,
+            syn_ack_at: Timestamp::NONE,
+            named: false,
+        }
+    }
+
+    /// The half that this side sends.
+    pub(super) const fn half(&self, side: Side) -> &Half {
+        &self.halves[side as usize]
+    }
+
+    /// Both halves, the segment's own first.
+    pub(super) const fn halves_mut(&mut self, own: Side) -> (&mut Half, &mut Half) {
+        let [lower, upper] = &mut self.halves;
+        match own {
+            Side::Lower => (lower, upper),
+            Side::Upper => (upper, lower),
+        }
+    }
+
+    /// What names its files.
+    pub(super) const fn name(&self) -> FlowName {
+        FlowName {
+            flow_id: self.flow_id,
+            key: self.key,
+            client: self.client,
+        }
+    }
+
+    /// The direction in which this side sends.
+    pub(super) fn direction(&self, side: Side) -> Direction {
+        if side == self.client {
+            Direction::C2s
+        } else {
+            Direction::S2c
+        }
+    }
+
+    /// Takes a segment that belongs to this flow.
+    pub(super) fn segment(&mut self, segment: &Segment, around: &mut Surroundings<'_>) {
+        self.settle_roles(segment);
+        self.first_ts = self.first_ts.earliest(segment.ts);
+        self.last_ts = self.last_ts.max(segment.ts);
+        self.last_frame = self.last_frame.max(segment.frame);
+        if let Some(candidate) = &mut self.candidate {
+            candidate.contradicted = true;
+        }
+        self.count(segment);
+        self.handshake_times(segment);
+
+        let window = self.window_of(segment.from.other());
+        let reset = segment.flags.rst()
+            && self
+                .half(segment.from)
+                .stream
+                .rst_is_plausible(segment.seq, window);
+        let new_gaps = self.stream(segment, window, around);
+
+        let initial_rtt = self.initial_rtt();
+        let role = self.role(segment.from);
+        let (own, peer) = self.halves_mut(segment.from);
+        own.analysis.segment(segment, &peer.analysis, initial_rtt);
+        self.tracker.segment(segment, role, new_gaps);
+        self.advance(segment, reset);
+    }
+
+    /// Memory beyond the struct itself, bytes.
+    pub(super) fn memory(&self) -> usize {
+        let candidate = self.candidate.as_ref().map_or(0, |candidate| {
+            candidate.segments.capacity() * size_of::<(Segment, Encapsulation)>()
+        });
+        self.halves[0].stream.memory() + self.halves[1].stream.memory() + candidate
+    }
+
+    /// The window that this side announced last, scaled, bytes.
+    pub(super) fn window_of(&self, side: Side) -> i64 {
+        let scale = |half: &Half| half.syn.and_then(|syn| syn.options.wscale);
+        let own = self.half(side);
+        // Both SYNs must carry the option (RFC 7323, 2.2); shifts above 14 count as 14 (2.3).
+        let shift = match (scale(own), scale(self.half(side.other()))) {
+            (Some(own), Some(_)) => own.min(14),
+            _ => 0,
+        };
+        i64::from(own.window) << shift
+    }
+
+    /// Finishes both streams, the rest of their bytes going out now. Returns span and holes of the
+    /// half that `side` sends.
+    pub(super) fn finish_half(
+        &mut self,
+        side: Side,
+        around: &mut Surroundings<'_>,
+    ) -> (u64, Vec<super::half_stream::Hole>) {
+        let window = self.window_of(side.other());
+        self.with_context(side, window, around, |half, context| {
+            half.stream.finish(context)
+        })
+    }
+
+    /// The handshake's whole round trip, which Wireshark compares reordering with.
+    fn initial_rtt(&self) -> Option<i64> {
+        Some(self.syn_rtt_ns?.saturating_add(self.ack_rtt_ns?))
+    }
+
+    fn role(&self, side: Side) -> Role {
+        if side == self.client {
+            Role::Originator
+        } else {
+            Role::Responder
+        }
+    }
+
+    /// A flow that was picked up in the middle may still show its handshake (reordered frames);
+    /// as long as nothing went out under the first guess, the SYN decides.
+    fn settle_roles(&mut self, segment: &Segment) {
+        let Some((client, by)) = roles(segment) else {
+            return;
+        };
+        if self.client_by == ClientBy::FirstFrame && !self.named {
+            if client != self.client {
+                self.tracker.swap_roles();
+            }
+            (self.client, self.client_by) = (client, by);
+        } else if self.client_by == ClientBy::SynAck && by == ClientBy::Syn && client == self.client
+        {
+            self.client_by = ClientBy::Syn;
+        }
+    }
+
+    fn count(&mut self, segment: &Segment) {
+        let (own, _) = self.halves_mut(segment.from);
+        own.packets += 1;
+        own.ip_bytes += u64::from(segment.ip_bytes);
+        own.payload_bytes += u64::from(segment.payload.len());
+        own.truncated_bytes += u64::from(segment.truncated);
+        own.tcp_flags |= segment.flags.0;
+        own.window = segment.window;
+        if segment.flags.ack() {
+            own.last_ack = Some(segment.ack);
+        }
+        if segment.flags.syn() && own.syn.is_none() && !segment.flags.rst() {
+            own.syn = Some(SynFacts {
+                isn: segment.seq,
+                options: segment.syn_options,
+            });
+        }
+    }
+
+    /// Round trips from the last SYN before its answer: of several, the last one was answered
+    /// (RFC 6298, 3, leaves the others out for the same doubt).
+    fn handshake_times(&mut self, segment: &Segment) {
+        let flags = segment.flags;
+        let is_client = segment.from == self.client;
+        let answers = |half: &Half| {
+            half.syn
+                .is_some_and(|syn| syn.isn.wrapping_add(1) == segment.ack)
+                && flags.ack()
+        };
+        let peer = self.half(segment.from.other());
+        if flags.syn() && !flags.ack() && is_client && self.syn_rtt_ns.is_none() {
+            self.syn_at = segment.ts;
+        } else if flags.syn() && !is_client && self.syn_rtt_ns.is_none() && answers(peer) {
+            self.syn_rtt_ns = segment.ts.since(self.syn_at).filter(|&ns| ns >= 0);
+            self.syn_ack_at = segment.ts;
+        } else if !flags.syn() && is_client && self.ack_rtt_ns.is_none() && answers(peer) {
+            self.ack_rtt_ns = segment.ts.since(self.syn_ack_at).filter(|&ns| ns >= 0);
+        }
+    }
+
+    /// Gives the segment to its half-stream, and its acknowledgement to the other. Returns the new
+    /// holes that the acknowledgement passed.
+    fn stream(&mut self, segment: &Segment, window: i64, around: &mut Surroundings<'_>) -> u32 {
+        self.with_context(segment.from, window, around, |half, context| {
+            half.stream.segment(segment, context);
+        });
+        // The acknowledgement of a RST is not trusted: it often is stale, and forged as easily.
+        if !segment.flags.ack() || segment.flags.rst() {
+            return 0;
+        }
+        let own_window = self.window_of(segment.from);
+        // An end that is connected to itself acknowledges its own stream.
+        let acknowledged = if self.key.is_self_connected() {
+            segment.from
+        } else {
+            segment.from.other()
+        };
+        self.with_context(acknowledged, own_window, around, |half, context| {
+            half.stream.acknowledge(segment.ack, context)
+        })
+    }
+
+    fn with_context<T>(
+        &mut self,
+        side: Side,
+        window: i64,
+        around: &mut Surroundings<'_>,
+        act: impl FnOnce(&mut Half, &mut Context<'_>) -> T,
+    ) -> T {
+        let (flow, direction) = (self.name(), self.direction(side));
+        let (own, _) = match side {
+            Side::Lower => {
+                let [own, peer] = &mut self.halves;
+                (own, peer)
+            }
+            Side::Upper => {
+                let [peer, own] = &mut self.halves;
+                (own, peer)
+            }
+        };
+        let (sink, named) = (&mut *around.sink, &mut self.named);
+        let mut place = |run: super::assembler::Placed| {
+            *named = true;
+            sink.data(StreamData {
+                flow,
+                direction,
+                offset: run.offset,
+                position: run.position,
+                payload: run.payload,
+            });
+        };
+        let mut context = Context {
+            source: around.source,
+            policy: around.policy,
+            max_gap: around.max_gap,
+            window,
+            place: &mut place,
+        };
+        act(own, &mut context)
+    }
+
+    fn advance(&mut self, segment: &Segment, reset: bool) {
+        use crate::model::TcpFlags;
+        let fins = self.halves[0].tcp_flags & self.halves[1].tcp_flags & TcpFlags::FIN != 0;
+        self.phase = match self.phase {
+            Phase::Finished => Phase::Finished,
+            _ if fins && self.phase != Phase::Reset => Phase::Finished,
+            Phase::Reset => Phase::Reset,
+            _ if reset => Phase::Reset,
+            Phase::Opening if !segment.flags.syn() && !segment.flags.rst() => Phase::Open,
+            phase => phase,
+        };
+    }
+}
+
+/// The client that a SYN or SYN-ACK tells of; `None` for any other segment.
+fn roles(segment: &Segment) -> Option<(Side, ClientBy)> {
+    let flags = segment.flags;
+    if !flags.syn() || flags.rst() {
+        None
+    } else if flags.ack() {
+        Some((segment.from.other(), ClientBy::SynAck))
+    } else {
+        Some((segment.from, ClientBy::Syn))
+    }
+}

@@ -1,0 +1,457 @@
+//! One direction of a flow: from 32-bit sequence numbers to stream offsets, and what may count as
+//! stream data at all.
+
+use super::assembler::{Assembler, Outcome, Placed};
+use super::overlap::OverlapPolicy;
+use super::ranges::RangeSet;
+use crate::model::seq::{distance, unwrap};
+use crate::model::{GapCause, Payload, PayloadSource, Segment};
+
+/// Segments held at the start of a half-stream whose SYN was not seen, before the lowest sequence
+/// number among them becomes offset 0. A choice: reordering in captures rarely spans more than a
+/// handful of segments.
+pub(super) const HEAD_SEGMENTS: usize = 32;
+
+/// A segment that begins this far beyond everything known of its stream, and beyond the
+/// receiver's window, is wild: it is held until something confirms it. Bytes. The same 16 MiB as
+/// the default of `--max-gap`.
+pub(super) const WILD_DISTANCE: i64 = 16 << 20;
+
+/// Wild segments held at most; beyond that the oldest is rejected. They are rare in honest
+/// traffic, so a small number serves, and bounds what forged ones can cost.
+pub(super) const WILD_SEGMENTS: usize = 64;
+
+/// So many wild segments near each other confirm each other.
+const WILD_QUORUM: usize = 3;
+
+/// What an insertion needs from outside the half-stream.
+pub(super) struct Context<'a> {
+    /// Gives the bytes, for comparison.
+    pub source: &'a dyn PayloadSource,
+    /// Who wins an overlap.
+    pub policy: OverlapPolicy,
+    /// Holes larger than this are closed up in the file, bytes.
+    pub max_gap: u64,
+    /// The peer's receive window, scaled, bytes.
+    pub window: i64,
+    /// Takes new stream bytes.
+    pub place: &'a mut dyn FnMut(Placed),
+}
+
+/// What the half-stream keeps of a segment it cannot place yet.
+#[derive(Clone, Debug)]
+struct Held {
+    /// Sequence number of the first payload byte.
+    seq: u32,
+    payload: Payload,
+    truncated: u32,
+    fin: bool,
+}
+
+impl Held {
+    fn wire_len(&self) -> u32 {
+        self.payload.len().saturating_add(self.truncated)
+    }
+}
+
+/// Where offset 0 lies.
+#[derive(Debug)]
+enum Base {
+    /// Not known; segments wait here.
+    Head(Vec<Held>),
+    /// The sequence number of offset 0.
+    Origin(u32),
+}
+
+/// What became of a half-stream's captured payload, bytes. The first five add up to all of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Bytes {
+    /// Kept.
+    pub unique: u64,
+    /// Captured before, and the same or not comparable.
+    pub duplicate: u64,
+    /// Captured before and different; not kept.
+    pub conflicting: u64,
+    /// No stream data: before offset 0, wild, on a RST, or in a hole that is closed up.
+    pub rejected: u64,
+    /// Part of `duplicate` that could not be compared.
+    pub unverified: u64,
+}
+
+impl Bytes {
+    fn add(&mut self, outcome: Outcome) {
+        self.unique += outcome.unique;
+        self.duplicate += outcome.duplicate;
+        self.conflicting += outcome.conflicting;
+        self.rejected += outcome.rejected;
+        self.unverified += outcome.unverified;
+    }
+}
+
+/// A hole of a finished half-stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Hole {
+    /// First missing offset.
+    pub start: u64,
+    /// One past the last.
+    pub end: u64,
+    /// Why.
+    pub cause: GapCause,
+    /// Closed up in the file.
+    pub elided: bool,
+}
+
+/// One direction of a flow.
+#[derive(Debug)]
+pub(super) struct HalfStream {
+    base: Base,
+    assembler: Assembler,
+    /// Offsets that were captured without their bytes (snap length).
+    truncated: RangeSet,
+    /// One past the highest offset that a segment covered.
+    next: i64,
+    /// Highest plausible acknowledgement by the peer.
+    acked: i64,
+    /// Offset of the FIN: one past the last byte.
+    fin: Option<i64>,
+    wild: Vec<Held>,
+    /// First acknowledgement by the peer while nothing of this direction was captured, and how far
+    /// acknowledgements have come since.
+    unseen: Option<(u32, i64)>,
+    /// An acknowledgement far beyond everything known, as a sequence number.
+    wild_ack: Option<u32>,
+    /// Holes below this offset have been told by [`HalfStream::acknowledge`].
+    holes_told: u64,
+    /// What became of the payload.
+    pub bytes: Bytes,
+}
+
+impl Default for HalfStream {
+    fn default() -> HalfStream {
+        HalfStream {
+            base: Base::Head(Vec::new()),
+            assembler: Assembler::default(),
+            truncated: RangeSet::default(),
+            next: 0,
+            acked: 0,
+            fin: None,
+            wild: Vec::new(),
+            unseen: None,
+            wild_ack: None,
+            holes_told: 0,
+            bytes: Bytes::default(),
+        }
+    }
+}
+
+impl HalfStream {
+    /// Takes a segment of this direction.
+    pub(super) fn segment(&mut self, segment: &Segment, context: &mut Context<'_>) {
+        let flags = segment.flags;
+        if flags.rst() {
+            // Text on a RST tells why the connection was reset (RFC 9293, 3.5.3); it is no part
+            // of the stream.
+            self.bytes.rejected += u64::from(segment.payload.len());
+            return;
+        }
+        if flags.syn() && matches!(self.base, Base::Head(_)) {
+            self.set_origin(segment.seq.wrapping_add(1), context);
+        }
+        if segment.wire_len() == 0 && !flags.fin() {
+            return;
+        }
+        if self.is_keepalive(segment) {
+            self.bytes.duplicate += u64::from(segment.payload.len());
+            return;
+        }
+        let held = Held {
+            seq: segment.seq.wrapping_add(u32::from(flags.syn())),
+            payload: segment.payload.clone(),
+            truncated: segment.truncated,
+            fin: flags.fin(),
+        };
+        if let Base::Head(head) = &mut self.base {
+            head.push(held);
+            if head.len() >= HEAD_SEGMENTS {
+                self.settle_head(context);
+            }
+        } else {
+            self.accept(held, context);
+        }
+    }
+
+    /// Takes an acknowledgement by the peer. Returns how many holes it passed that no earlier one
+    /// had passed: bytes that the receiver has and the capture has not.
+    pub(super) fn acknowledge(&mut self, ack: u32, context: &mut Context<'_>) -> u32 {
+        let Base::Origin(origin) = self.base else {
+            let (first, reached) = self.unseen.unwrap_or((ack, 0));
+            self.unseen = Some((first, reached.max(unwrap(first, reached, ack))));
+            return 0;
+        };
+        let offset = unwrap(origin, self.next.max(self.acked), ack);
+        if offset > self.plausible_end(context.window) {
+            self.wild_ack = Some(ack);
+            self.confirm_wild(context);
+            return 0;
+        }
+        self.acked = self.acked.max(offset);
+        let data_end = to_offset(self.data_acked());
+        if data_end <= self.holes_told {
+            return 0;
+        }
+        let told = std::mem::replace(&mut self.holes_told, data_end);
+        let captured = self.assembler.captured();
+        if captured.prefix() >= data_end {
+            return 0;
+        }
+        u32::try_from(captured.holes(told, data_end).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a RST with this sequence number lies where the peer could accept it: from what it
+    /// has acknowledged to the end of its window (RFC 9293, 3.10.7.4), or where the sender's next
+    /// byte would be. With nothing known of the stream every RST is plausible.
+    pub(super) fn rst_is_plausible(&self, seq: u32, window: i64) -> bool {
+        match &self.base {
+            Base::Origin(origin) => {
+                let offset = unwrap(*origin, self.next, seq);
+                let high = self.next.max(self.acked) + window.max(i64::from(u16::MAX)) + 1;
+                // What was sent but not acknowledged may be all that the sender still knows of.
+                let low = self.acked.min(self.next) - 1;
+                (low..=high).contains(&offset)
+            }
+            Base::Head(head) => head.first().is_none_or(|held| {
+                i64::from(distance(held.seq, seq)).abs() <= WILD_DISTANCE + window
+            }),
+        }
+    }
+
+    /// The sequence number of offset 0, where it is known.
+    pub(super) const fn origin(&self) -> Option<u32> {
+        match self.base {
+            Base::Origin(origin) => Some(origin),
+            Base::Head(_) => None,
+        }
+    }
+
+    /// Sequence number of the first segment that waits for offset 0 to become known.
+    pub(super) fn head_seq(&self) -> Option<u32> {
+        match &self.base {
+            Base::Head(head) => {
+                let first = head.first()?.seq;
+                head.iter()
+                    .map(|held| held.seq)
+                    .min_by_key(|&seq| distance(first, seq))
+            }
+            Base::Origin(_) => None,
+        }
+    }
+
+    /// Whether `seq` is near what this half-stream has sent: it belongs to this connection.
+    pub(super) fn is_near(&self, seq: u32, window: i64) -> bool {
+        let near = |at: u32| i64::from(distance(at, seq)).abs() <= WILD_DISTANCE + window;
+        match &self.base {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "mod 2³²"
+            )]
+            Base::Origin(origin) => near(origin.wrapping_add(self.next as u32)),
+            Base::Head(head) => head.first().is_none_or(|held| near(held.seq)),
+        }
+    }
+
+    /// The stream is over: everything held finds its place or is rejected. Returns its span (the
+    /// highest offset reached) and its holes, ascending.
+    pub(super) fn finish(&mut self, context: &mut Context<'_>) -> (u64, Vec<Hole>) {
+        self.settle_head(context);
+        if let (Base::Head(_), Some((_, reached))) = (&self.base, self.unseen) {
+            // Nothing of this direction was captured, yet its peer has received that much of it.
+            self.acked = reached;
+        }
+        for held in std::mem::take(&mut self.wild) {
+            self.bytes.rejected += u64::from(held.payload.len());
+        }
+        self.assembler.finish(context.max_gap, context.place);
+        let captured = self.assembler.captured();
+        let last = captured.end();
+        let span = last
+            .max(self.truncated.end())
+            .max(to_offset(self.fin.unwrap_or(0)))
+            .max(to_offset(self.data_acked()));
+        let mut holes = Vec::new();
+        for (start, end) in captured.holes(0, span) {
+            let cause = if start >= last {
+                GapCause::NotCapturedAtEnd
+            } else if start == 0 {
+                GapCause::NotCapturedAtStart
+            } else {
+                GapCause::Lost
+            };
+            self.split_by_cause(start, end, cause, &mut holes);
+        }
+        (span, holes)
+    }
+
+    /// Bytes of state beyond the struct itself.
+    pub(super) fn memory(&self) -> usize {
+        let head = match &self.base {
+            Base::Head(head) => head.capacity(),
+            Base::Origin(_) => 0,
+        };
+        self.assembler.memory() + (head + self.wild.capacity()) * size_of::<Held>()
+    }
+
+    fn split_by_cause(&self, start: u64, end: u64, cause: GapCause, holes: &mut Vec<Hole>) {
+        let hole = |start, end, cause| Hole {
+            start,
+            end,
+            cause,
+            elided: self.assembler.is_elided(start),
+        };
+        let mut at = start;
+        for (from, to) in self.truncated.holes(start, end) {
+            if at < from {
+                holes.push(hole(at, from, GapCause::Truncated));
+            }
+            holes.push(hole(from, to, cause));
+            at = to;
+        }
+        if at < end {
+            holes.push(hole(at, end, GapCause::Truncated));
+        }
+    }
+
+    /// What the peer has acknowledged of the data, the FIN's own number not counted. One beyond
+    /// the last byte captured, with no FIN in sight, is taken for a FIN that was not captured: a
+    /// single missing byte at the very end is the rarer thing.
+    fn data_acked(&self) -> i64 {
+        match self.fin {
+            Some(fin) if self.acked == fin + 1 => fin,
+            None if self.acked == self.next + 1 => self.next,
+            _ => self.acked,
+        }
+    }
+
+    /// A probe of an idle connection: no byte or one, just before the next (RFC 1122, 4.2.3.6).
+    fn is_keepalive(&self, segment: &Segment) -> bool {
+        let Base::Origin(origin) = self.base else {
+            return false;
+        };
+        segment.wire_len() <= 1
+            && !segment.flags.syn()
+            && !segment.flags.fin()
+            && unwrap(origin, self.next, segment.seq) == self.next - 1
+    }
+
+    fn plausible_end(&self, window: i64) -> i64 {
+        self.next.max(self.acked) + WILD_DISTANCE + window
+    }
+
+    fn set_origin(&mut self, origin: u32, context: &mut Context<'_>) {
+        if let Base::Head(head) = std::mem::replace(&mut self.base, Base::Origin(origin)) {
+            for held in head {
+                self.accept(held, context);
+            }
+        }
+    }
+
+    /// Offset 0 becomes the lowest sequence number held. Segments that lie wildly apart from the
+    /// first do not take part.
+    fn settle_head(&mut self, context: &mut Context<'_>) {
+        let Base::Head(head) = &self.base else { return };
+        let Some(first) = head.first() else { return };
+        let lowest = head
+            .iter()
+            .map(|held| distance(first.seq, held.seq))
+            .filter(|&apart| i64::from(apart).abs() <= WILD_DISTANCE)
+            .min()
+            .unwrap_or(0);
+        self.set_origin(first.seq.wrapping_add_signed(lowest), context);
+    }
+
+    fn accept(&mut self, held: Held, context: &mut Context<'_>) {
+        let Base::Origin(origin) = self.base else {
+            return;
+        };
+        let offset = unwrap(origin, self.next, held.seq);
+        if offset > self.plausible_end(context.window) {
+            if self.wild.len() >= WILD_SEGMENTS {
+                let oldest = self.wild.remove(0);
+                self.bytes.rejected += u64::from(oldest.payload.len());
+            }
+            self.wild.push(held);
+            self.confirm_wild(context);
+        } else {
+            self.place(offset, &held, context);
+        }
+    }
+
+    /// Wild segments become part of the stream when the peer acknowledges their neighbourhood, or
+    /// when [`WILD_QUORUM`] of them with different numbers lie together.
+    fn confirm_wild(&mut self, context: &mut Context<'_>) {
+        let Base::Origin(origin) = self.base else {
+            return;
+        };
+        let near = |a: u32, b: u32| i64::from(distance(a, b)).abs() <= WILD_DISTANCE;
+        let Some(last) = self.wild.last() else { return };
+        let anchor = last.seq;
+        let end = last.seq.wrapping_add(last.wire_len());
+        let acknowledged = self
+            .wild_ack
+            .is_some_and(|ack| (0..=WILD_DISTANCE).contains(&i64::from(distance(end, ack))));
+        let mut together: Vec<u32> = self
+            .wild
+            .iter()
+            .map(|held| held.seq)
+            .filter(|&seq| near(anchor, seq))
+            .collect();
+        together.sort_unstable();
+        together.dedup();
+        if !acknowledged && together.len() < WILD_QUORUM {
+            return;
+        }
+        let (confirmed, wild) = std::mem::take(&mut self.wild)
+            .into_iter()
+            .partition(|held| near(anchor, held.seq));
+        self.wild = wild;
+        let confirmed: Vec<Held> = confirmed;
+        for held in confirmed {
+            let offset = unwrap(origin, self.next, held.seq);
+            self.place(offset, &held, context);
+        }
+        if let Some(ack) = self.wild_ack.take_if(|&mut ack| near(anchor, ack)) {
+            self.acked = self.acked.max(unwrap(origin, self.next, ack));
+        }
+    }
+
+    fn place(&mut self, offset: i64, held: &Held, context: &mut Context<'_>) {
+        let end = offset + i64::from(held.wire_len());
+        if held.fin {
+            self.fin = Some(self.fin.unwrap_or(0).max(end).max(0));
+        }
+        let before = u32::try_from((-offset).clamp(0, i64::from(u32::MAX))).unwrap_or(u32::MAX);
+        let cut = before.min(held.payload.len());
+        self.bytes.rejected += u64::from(cut);
+        let payload = held.payload.slice(cut, u32::MAX);
+        let start = to_offset(offset + i64::from(cut));
+        let outcome = self.assembler.insert(
+            start,
+            &payload,
+            context.source,
+            context.policy,
+            context.max_gap,
+            context.place,
+        );
+        self.bytes.add(outcome);
+        if held.truncated > 0 {
+            let from = to_offset(offset + i64::from(held.payload.len()));
+            self.truncated.insert(from, to_offset(end), |_| ());
+        }
+        self.next = self.next.max(end);
+    }
+}
+
+/// An offset that is not below 0.
+fn to_offset(offset: i64) -> u64 {
+    u64::try_from(offset).unwrap_or(0)
+}

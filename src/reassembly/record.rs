@@ -1,0 +1,94 @@
+//! The end of a flow: its gaps, and its row.
+
+use super::connection::{Connection, Phase, Surroundings};
+use crate::model::{Direction, EndReason, FlowRecord, Gap, GapCause, HalfRecord, Side, TcpFlags};
+
+/// Finishes a flow: the rest of its bytes and its gaps go to the sink, and then its row.
+///
+/// `unclosed` is the reason where neither FIN nor RST closed the flow.
+pub(super) fn finish(mut flow: Connection, unclosed: EndReason, around: &mut Surroundings<'_>) {
+    let flow_id = flow.flow_id;
+    let mut lost = [false; 2];
+    let mut halves = [HalfRecord::default(), HalfRecord::default()];
+    let sides = [flow.client, flow.client.other()];
+    for (side, direction) in sides.into_iter().zip(Direction::BOTH) {
+        let (span, holes) = flow.finish_half(side, around);
+        let mut record = half_record(&flow, side);
+        record.stream_span = span;
+        for hole in &holes {
+            record.gap_bytes += hole.end - hole.start;
+            lost[direction.index()] |= hole.cause != GapCause::Limit;
+            around.sink.gap(Gap {
+                flow_id,
+                direction,
+                offset: hole.start,
+                length: hole.end - hole.start,
+                cause: hole.cause,
+                elided: hole.elided,
+            });
+        }
+        record.gaps = holes.len() as u64;
+        halves[direction.index()] = record;
+    }
+    let end_reason = match flow.phase {
+        Phase::Finished => EndReason::Fin,
+        Phase::Reset => EndReason::Rst,
+        Phase::Opening | Phase::Open => unclosed,
+    };
+    let handshake = halves.iter().all(|half| half.syn.is_some());
+    let clean = halves
+        .iter()
+        .all(|half| half.gaps == 0 && half.truncated_bytes == 0 && half.conflict_bytes == 0);
+    around.sink.flow(FlowRecord {
+        flow_id,
+        key: flow.key,
+        client: flow.client,
+        client_by: flow.client_by,
+        midstream: halves
+            .iter()
+            .all(|half| half.tcp_flags & TcpFlags::SYN == 0),
+        tuple_seq: flow.tuple_seq,
+        first_ts: flow.first_ts,
+        last_ts: flow.last_ts,
+        syn_rtt_ns: flow.syn_rtt_ns,
+        ack_rtt_ns: flow.ack_rtt_ns,
+        conn_state: flow
+            .tracker
+            .conn_state(halves[0].stream_span, halves[1].stream_span),
+        history: flow.tracker.history().to_owned(),
+        end_reason,
+        complete: handshake && clean && flow.phase.is_closed(),
+        halves,
+        last_frame: flow.last_frame,
+        file_id: flow.file_id,
+        encapsulation: flow.encapsulation,
+    });
+}
+
+fn half_record(flow: &Connection, side: Side) -> HalfRecord {
+    let half = flow.half(side);
+    let (bytes, counts) = (half.stream.bytes, half.analysis.counts);
+    HalfRecord {
+        packets: half.packets,
+        ip_bytes: half.ip_bytes,
+        payload_bytes: half.payload_bytes,
+        stream_bytes: bytes.unique,
+        stream_span: 0,
+        gap_bytes: 0,
+        gaps: 0,
+        retrans_packets: counts.retrans_packets,
+        retrans_bytes: counts.retrans_bytes,
+        ooo_packets: counts.ooo_packets,
+        dup_acks: counts.dup_acks,
+        zero_windows: counts.zero_windows,
+        keepalives: counts.keepalives,
+        overlap_bytes: bytes.duplicate + bytes.conflicting,
+        conflict_bytes: bytes.conflicting,
+        rejected_bytes: bytes.rejected,
+        limit_bytes: 0,
+        unverified_bytes: bytes.unverified,
+        truncated_bytes: half.truncated_bytes,
+        syn: half.syn,
+        tcp_flags: half.tcp_flags,
+    }
+}

@@ -1,0 +1,403 @@
+//! Whole flows through the core.
+
+use super::event::{EventSink, StreamData};
+use super::testing::{SegmentBuilder as B, ms};
+use super::*;
+use crate::model::{Direction, FlowRecord, Gap, GapCause};
+use std::collections::BTreeMap;
+
+/// Keeps everything it is told.
+#[derive(Default)]
+struct Recorder {
+    data: Vec<StreamData>,
+    gaps: Vec<Gap>,
+    flows: Vec<FlowRecord>,
+}
+
+impl EventSink for Recorder {
+    fn data(&mut self, data: StreamData) {
+        self.data.push(data);
+    }
+    fn gap(&mut self, gap: Gap) {
+        self.gaps.push(gap);
+    }
+    fn flow(&mut self, record: FlowRecord) {
+        self.flows.push(record);
+    }
+}
+
+impl Recorder {
+    /// The stream's file, dots for holes.
+    fn text(&self, input: &[u8], flow_id: u64, direction: Direction) -> String {
+        let mut bytes = BTreeMap::new();
+        for run in &self.data {
+            if run.flow.flow_id == flow_id && run.direction == direction {
+                for (at, &byte) in (run.position..).zip(run.payload.bytes(input).iter()) {
+                    assert_eq!(bytes.insert(at, byte), None, "a byte was told twice");
+                }
+            }
+        }
+        let len = bytes.last_key_value().map_or(0, |(&last, _)| last + 1);
+        (0..len)
+            .map(|at| bytes.get(&at).map_or('.', |&byte| char::from(byte)))
+            .collect()
+    }
+}
+
+fn config() -> ReassemblyConfig {
+    ReassemblyConfig {
+        timeouts: Timeouts::default(),
+        max_gap: 16 << 20,
+        shard_memory: 1 << 26,
+    }
+}
+
+fn run(input: &[u8], segments: Vec<B>) -> Recorder {
+    run_with(config(), input, segments)
+}
+
+fn run_with(config: ReassemblyConfig, input: &[u8], segments: Vec<B>) -> Recorder {
+    let mut core = Reassembler::new(config);
+    let mut recorder = Recorder::default();
+    let mut watermark = Timestamp::NONE;
+    let input = &input.to_vec();
+    for (frame, builder) in (1..).zip(segments) {
+        let mut segment = builder.frame(frame).build();
+        watermark = watermark.max(segment.ts);
+        segment.watermark = watermark;
+        core.segment(&segment, &Encapsulation::default(), input, &mut recorder);
+    }
+    core.finish(watermark, EndReason::Eof, input, &mut recorder);
+    assert_eq!((core.memory, core.table.len()), (0, 0), "state leaked");
+    recorder
+}
+
+const INPUT: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+
+/// A handshake with client ISN 99 and server ISN 499.
+fn handshake() -> Vec<B> {
+    vec![
+        B::client(99, 0).syn(),
+        B::server(499, 100).syn_ack(),
+        B::client(100, 500),
+    ]
+}
+
+fn with_handshake(more: Vec<B>) -> Vec<B> {
+    let mut all = handshake();
+    all.extend(more);
+    all
+}
+
+#[test]
+fn a_whole_connection() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 5),
+            B::server(500, 105).payload(10, 3),
+            B::client(105, 503).fin(),
+            B::server(503, 106).fin(),
+            B::client(106, 504),
+        ]),
+    );
+    assert_eq!(out.flows.len(), 1);
+    let flow = &out.flows[0];
+    assert!(flow.complete && !flow.midstream);
+    assert_eq!(
+        (flow.end_reason, flow.conn_state.name()),
+        (EndReason::Fin, "SF")
+    );
+    assert_eq!(out.text(INPUT, 1, Direction::C2s), "abcde");
+    assert_eq!(out.text(INPUT, 1, Direction::S2c), "klm");
+    assert_eq!(flow.halves[0].stream_span, 5);
+    assert!(out.gaps.is_empty());
+}
+
+#[test]
+fn an_acknowledged_hole_is_a_gap_and_keeps_offsets() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 3),
+            B::client(106, 500).payload(6, 3),
+            B::server(500, 109),
+        ]),
+    );
+    assert_eq!(out.text(INPUT, 1, Direction::C2s), "abc...ghi");
+    let gap = out.gaps[0];
+    assert_eq!((gap.offset, gap.length, gap.cause), (3, 3, GapCause::Lost));
+    assert!(!out.flows[0].complete);
+}
+
+#[test]
+fn a_snap_length_cut_is_a_truncated_gap() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 3).truncated(7),
+            B::client(110, 500).payload(10, 2),
+        ]),
+    );
+    let gap = out.gaps[0];
+    assert_eq!(
+        (gap.offset, gap.length, gap.cause),
+        (3, 7, GapCause::Truncated)
+    );
+    assert_eq!(out.flows[0].halves[0].truncated_bytes, 7);
+}
+
+#[test]
+fn a_fin_shows_what_is_missing_at_the_end() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 3),
+            B::client(120, 500).fin(),
+        ]),
+    );
+    let gap = out.gaps[0];
+    assert_eq!(
+        (gap.offset, gap.length, gap.cause),
+        (3, 17, GapCause::NotCapturedAtEnd)
+    );
+    assert_eq!(out.flows[0].halves[0].stream_span, 20);
+}
+
+#[test]
+fn an_acknowledged_fin_that_was_not_captured_is_no_gap() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![B::client(100, 500).payload(0, 3), B::server(500, 104)]),
+    );
+    assert!(out.gaps.is_empty());
+}
+
+#[test]
+fn midstream_begins_at_the_lowest_number_of_its_head() {
+    let out = run(
+        INPUT,
+        vec![
+            B::client(110, 500).payload(10, 3),
+            B::client(107, 500).payload(7, 3),
+            B::client(113, 500).payload(13, 1),
+        ],
+    );
+    assert!(out.flows[0].midstream);
+    assert_eq!(out.text(INPUT, 1, Direction::C2s), "hijklmn");
+}
+
+#[test]
+fn a_reused_port_is_a_new_flow_and_a_repeated_syn_is_not() {
+    let closed = with_handshake(vec![
+        B::client(100, 500).payload(0, 2),
+        B::client(102, 500).fin(),
+        B::server(500, 103).fin(),
+        B::client(99, 0).syn(),
+        B::client(9000, 0).syn(),
+        B::server(7000, 9001).syn_ack(),
+        B::client(9001, 7001).payload(20, 2),
+    ]);
+    let out = run(INPUT, closed);
+    assert_eq!(out.flows.len(), 2);
+    assert_eq!(out.flows[0].flow_id, 1);
+    assert_eq!(out.flows[1].tuple_seq, 2);
+    assert_eq!(out.text(INPUT, 8, Direction::C2s), "uv");
+}
+
+#[test]
+fn a_lone_forged_syn_does_not_cut_a_live_connection() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 2),
+            B::client(70_000_000, 0).syn(),
+            B::client(102, 500).payload(2, 2),
+            B::server(500, 104),
+        ]),
+    );
+    assert_eq!(out.flows.len(), 1);
+    assert_eq!(out.text(INPUT, 1, Direction::C2s), "abcd");
+    assert_eq!(out.flows[0].halves[0].packets, 5);
+}
+
+#[test]
+fn an_answered_syn_in_a_live_connection_begins_a_new_flow_with_itself() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 2),
+            B::client(7000, 0).syn(),
+            B::client(7000, 0).syn(),
+            B::server(8000, 7001).syn_ack(),
+            B::client(7001, 8001).payload(5, 2),
+        ]),
+    );
+    assert_eq!(out.flows.len(), 2);
+    assert_eq!(
+        (out.flows[0].end_reason, out.flows[1].flow_id),
+        (EndReason::Reuse, 5)
+    );
+    assert_eq!(out.text(INPUT, 5, Direction::C2s), "fg");
+    assert_eq!(out.flows[1].halves[0].packets, 3);
+}
+
+#[test]
+fn an_unanswered_syn_after_the_last_segment_is_an_attempt_of_its_own() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 2),
+            B::client(7000, 0).syn(),
+        ]),
+    );
+    assert_eq!(out.flows.len(), 2);
+    assert_eq!(out.flows[1].conn_state.name(), "S0");
+}
+
+#[test]
+fn wild_segments_need_confirmation() {
+    let far = 100 + (64 << 20);
+    let lone = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 2),
+            B::client(far, 500).payload(5, 2),
+            B::client(102, 500).payload(2, 2),
+        ]),
+    );
+    assert_eq!(lone.text(INPUT, 1, Direction::C2s), "abcd");
+    assert_eq!(lone.flows[0].halves[0].rejected_bytes, 2);
+    assert!(lone.gaps.is_empty());
+
+    let acknowledged = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 2),
+            B::client(far, 500).payload(5, 2),
+            B::server(500, far + 2),
+        ]),
+    );
+    assert_eq!(acknowledged.text(INPUT, 1, Direction::C2s), "abfg");
+    assert!(acknowledged.gaps[0].elided);
+
+    let neighbours = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 2),
+            B::client(far, 500).payload(5, 2),
+            B::client(far + 2, 500).payload(7, 2),
+            B::client(far + 4, 500).payload(9, 2),
+        ]),
+    );
+    assert_eq!(neighbours.text(INPUT, 1, Direction::C2s), "abfghijk");
+}
+
+#[test]
+fn keepalives_overwrite_nothing_and_conflict_with_nothing() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 4),
+            B::client(103, 500).payload(50, 1),
+            B::client(103, 500),
+            B::client(104, 500).payload(4, 1),
+        ]),
+    );
+    assert_eq!(out.text(INPUT, 1, Direction::C2s), "abcde");
+    assert_eq!(
+        (
+            out.flows[0].halves[0].conflict_bytes,
+            out.flows[0].halves[0].keepalives
+        ),
+        (0, 2)
+    );
+}
+
+#[test]
+fn a_plausible_reset_closes_and_a_wild_one_does_not() {
+    let data = || B::client(100, 500).payload(0, 4);
+    let wild = run(
+        INPUT,
+        with_handshake(vec![data(), B::server(90_000_000, 104).rst(), data()]),
+    );
+    assert_eq!(wild.flows[0].end_reason, EndReason::Eof);
+    let real = run(
+        INPUT,
+        with_handshake(vec![data(), B::server(500, 104).rst().payload(9, 5)]),
+    );
+    assert_eq!(real.flows[0].end_reason, EndReason::Rst);
+    assert_eq!(
+        real.flows[0].halves[1].rejected_bytes, 5,
+        "text on a RST is no stream data"
+    );
+}
+
+#[test]
+fn timeouts_follow_the_phase_of_the_connection() {
+    let second = ms(1000);
+    let idle = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 2).at(3600 * second),
+            B::client(102, 500).payload(2, 2).at(7201 * second),
+        ]),
+    );
+    assert_eq!(idle.flows.len(), 2);
+    assert_eq!(idle.flows[0].end_reason, EndReason::Idle);
+    let attempt = run(
+        INPUT,
+        vec![
+            B::client(99, 0).syn(),
+            B::client(99, 0).syn().at(130 * second),
+            B::client(99, 0).syn().at(261 * second),
+        ],
+    );
+    assert_eq!(attempt.flows.len(), 2);
+    assert_eq!(attempt.flows[0].end_reason, EndReason::HandshakeTimeout);
+}
+
+#[test]
+fn the_budget_evicts_the_longest_idle_flow() {
+    let mut tight = config();
+    tight.shard_memory = FLOW_BYTES as u64 + 200;
+    let out = run_with(tight, INPUT, with_handshake(vec![]));
+    assert!(!out.flows.is_empty());
+    tight = config();
+    tight.shard_memory = 1;
+    let out = run_with(
+        tight,
+        INPUT,
+        with_handshake(vec![B::client(100, 500).payload(0, 2)]),
+    );
+    assert!(
+        out.flows
+            .iter()
+            .all(|flow| flow.end_reason == EndReason::Evicted)
+    );
+    assert_eq!(
+        out.flows.len(),
+        4,
+        "each segment is a flow of its own when nothing may be kept"
+    );
+}
+
+#[test]
+fn an_isn_at_the_wrap_changes_nothing() {
+    for isn in [0u32, 1, u32::MAX, u32::MAX - 10] {
+        let at = |offset: u32| isn.wrapping_add(1).wrapping_add(offset);
+        let out = run(
+            INPUT,
+            vec![
+                B::client(isn, 0).syn(),
+                B::server(499, at(0)).syn_ack(),
+                B::client(at(0), 500).payload(0, 8),
+                B::client(at(12), 500).payload(12, 8),
+                B::client(at(8), 500).payload(8, 4),
+                B::client(at(20), 500).fin(),
+            ],
+        );
+        assert_eq!(out.text(INPUT, 1, Direction::C2s), "abcdefghijklmnopqrst");
+        assert!(out.gaps.is_empty());
+    }
+}

@@ -1,0 +1,47 @@
+//! The segments of one chunk, by shard.
+
+use super::shard_of;
+use crate::config::SHARDS;
+use crate::decode::{DecodeSink, Fragment};
+use crate::model::Segment;
+
+/// What decoding a chunk yields: segments in capture order within each shard, and fragments.
+#[derive(Debug)]
+pub struct Buckets {
+    shards: Vec<Vec<Segment>>,
+    fragments: Vec<Fragment>,
+}
+
+impl Default for Buckets {
+    fn default() -> Buckets {
+        Buckets {
+            shards: (0..SHARDS).map(|_| Vec::new()).collect(),
+            fragments: Vec::new(),
+        }
+    }
+}
+
+impl Buckets {
+    /// The segments of a shard, in capture order.
+    pub fn shard(&self, shard: usize) -> &[Segment] {
+        self.shards.get(shard).map_or(&[], Vec::as_slice)
+    }
+
+    /// Takes the fragments out, in capture order.
+    pub fn take_fragments(&mut self) -> Vec<Fragment> {
+        std::mem::take(&mut self.fragments)
+    }
+}
+
+impl DecodeSink for Buckets {
+    fn segment(&mut self, segment: Segment) {
+        let shard = shard_of(&segment.key);
+        if let Some(bucket) = self.shards.get_mut(shard) {
+            bucket.push(segment);
+        }
+    }
+
+    fn fragment(&mut self, fragment: Fragment) {
+        self.fragments.push(fragment);
+    }
+}

@@ -1,0 +1,164 @@
+//! Equal input and options give equal bytes, however the work is divided.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use support::captures;
+use support::output::run;
+
+/// Ways to divide the work: threads, bytes per batch, bytes per chunk.
+const DIVISIONS: [(&str, &str, &str); 6] = [
+    ("1", "64M", "4M"),
+    ("2", "64M", "4M"),
+    ("3", "10000", "1000"),
+    ("8", "100K", "7777"),
+    ("2", "1", "1"),
+    ("2", "300", "100"),
+];
+
+fn collect(root: &Path, dir: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(root, &path, files);
+        } else {
+            let name = path.strip_prefix(root).unwrap().to_owned();
+            files.insert(name, fs::read(&path).unwrap());
+        }
+    }
+}
+
+/// All files of an output directory; of the manifest all but the timings.
+fn files(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    collect(out, out, &mut files);
+    if let Some(manifest) = files.get_mut(Path::new("manifest.json")) {
+        let mut value: serde_json::Value = serde_json::from_slice(manifest).unwrap();
+        assert!(value.as_object_mut().unwrap().remove("timings").is_some());
+        *manifest = serde_json::to_vec(&value).unwrap();
+    }
+    files
+}
+
+fn check(capture: &Path, extra: &[&str]) -> Result<(), String> {
+    // The work of dividing grows with the number of pieces; the largest captures get large ones.
+    let large = fs::metadata(capture).unwrap().len() > 200_000;
+    let mut first: Option<(Option<i32>, BTreeMap<PathBuf, Vec<u8>>)> = None;
+    for (threads, batch, chunk) in DIVISIONS {
+        if large && batch.len() < 4 && batch != "64M" {
+            continue;
+        }
+        let base = tempfile::tempdir().unwrap();
+        let out = base.path().join("out");
+        let mut args = vec![
+            capture.to_str().unwrap(),
+            "--out",
+            out.to_str().unwrap(),
+            "--csv",
+        ];
+        args.extend([
+            "-j",
+            threads,
+            "--batch-bytes",
+            batch,
+            "--chunk-bytes",
+            chunk,
+            "-q",
+        ]);
+        args.extend(extra);
+        let status = run(&args).status;
+        let result = if out.is_dir() {
+            files(&out)
+        } else {
+            BTreeMap::new()
+        };
+        match &first {
+            None => first = Some((status, result)),
+            Some((wanted_status, wanted)) => {
+                let how = format!("{threads} threads, batches of {batch}, chunks of {chunk}");
+                let name = capture.display();
+                if status != *wanted_status {
+                    return Err(format!(
+                        "{name}: {how}: status {status:?}, not {wanted_status:?}"
+                    ));
+                }
+                let names = |files: &BTreeMap<PathBuf, Vec<u8>>| -> Vec<PathBuf> {
+                    files.keys().cloned().collect()
+                };
+                if names(&result) != names(wanted) {
+                    return Err(format!("{name}: {how}: other files"));
+                }
+                if let Some((file, _)) =
+                    result.iter().find(|(file, bytes)| wanted[*file] != **bytes)
+                {
+                    return Err(format!("{name}: {how}: {} differs", file.display()));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn all_agree(captures: &[PathBuf], extra: &[&str]) {
+    assert!(!captures.is_empty());
+    let wrong: Vec<String> = captures
+        .iter()
+        .filter_map(|capture| check(capture, extra).err())
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn own_captures_give_the_same_bytes_however_divided() {
+    all_agree(&captures::own(), &[]);
+}
+
+#[test]
+fn own_captures_give_the_same_bytes_when_read_and_when_gaps_are_skipped() {
+    all_agree(&captures::own(), &["--no-mmap", "--gaps", "skip"]);
+}
+
+#[test]
+fn a_memory_limit_evicts_the_same_flows_however_divided() {
+    all_agree(&captures::own(), &["--memory-limit", "300K"]);
+}
+
+#[test]
+fn foreign_captures_give_the_same_bytes_however_divided() {
+    if let Some(captures) = captures::foreign() {
+        all_agree(&captures, &[]);
+    }
+}
+
+#[test]
+fn mapped_and_read_input_give_the_same_bytes() {
+    let mut all = captures::own();
+    all.extend(captures::foreign().unwrap_or_default());
+    for capture in all {
+        let outs = [&[][..], &["--no-mmap"][..]].map(|extra: &[&str]| {
+            let base = tempfile::tempdir().unwrap();
+            let out = base.path().join("out");
+            let mut args = vec![
+                capture.to_str().unwrap(),
+                "--out",
+                out.to_str().unwrap(),
+                "-q",
+            ];
+            args.extend(extra);
+            let status = run(&args).status;
+            (
+                status,
+                if out.is_dir() {
+                    files(&out)
+                } else {
+                    BTreeMap::new()
+                },
+            )
+        });
+        assert_eq!(outs[0].0, outs[1].0, "{}", capture.display());
+        assert!(outs[0].1 == outs[1].1, "{} differs", capture.display());
+    }
+}
