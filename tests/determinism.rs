@@ -45,10 +45,13 @@ fn files(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     files
 }
 
+/// Exit status and files of a run.
+type Outcome = (Option<i32>, BTreeMap<PathBuf, Vec<u8>>);
+
 fn check(capture: &Path, extra: &[&str]) -> Result<(), String> {
     // The work of dividing grows with the number of pieces; the largest captures get large ones.
     let large = fs::metadata(capture).unwrap().len() > 200_000;
-    let mut first: Option<(Option<i32>, BTreeMap<PathBuf, Vec<u8>>)> = None;
+    let mut first: Option<Outcome> = None;
     for (threads, batch, chunk) in DIVISIONS {
         if large && batch.len() < 4 && batch != "64M" {
             continue;

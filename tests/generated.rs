@@ -1,6 +1,13 @@
 //! Small generated captures: they come out of the generator as they stand in `data/generated/`, and
 //! the program agrees with the truth about them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a panic is how a test speaks, and lengths of small captures fit anywhere"
+)]
+
 mod support;
 
 use std::fs;

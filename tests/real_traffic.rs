@@ -1,5 +1,12 @@
 //! Reassembles traffic of real stacks and programs, and compares with the files that were sent.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a panic is how a test speaks, and lengths of small captures fit anywhere"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -83,7 +90,7 @@ fn compare(results: &Results, sent: &Sent) -> Result<(), String> {
     let there = row.int(&format!("{direction}_stream_bytes"));
     let missing: i64 = gaps.iter().map(|g| g.length).sum();
     let span = row.int(&format!("{direction}_stream_span"));
-    if there + missing != span || span <= sent.length as i64 {
+    if there + missing != span || span <= i64::try_from(sent.length).unwrap() {
         return Err(format!(
             "{there} bytes there, {missing} missing, {span} in all"
         ));

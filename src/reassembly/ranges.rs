@@ -132,6 +132,10 @@ impl RangeSet {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "numbers in tests are small"
+)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

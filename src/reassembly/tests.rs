@@ -1,8 +1,8 @@
 //! Whole flows through the core.
 
-#![allow(
+#![expect(
     clippy::cast_possible_truncation,
-    reason = "offsets in tests are small"
+    reason = "numbers in tests are small"
 )]
 
 use super::event::{EventSink, StreamData};

@@ -6,8 +6,6 @@
 #[path = "mod.rs"]
 mod support;
 
-mod mutation;
-
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -17,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use mutation::mutate;
+use support::mutation::mutate;
 use support::prng::{Prng, mix};
 
 /// Runs the program on damaged captures.
@@ -81,7 +79,8 @@ fn main() -> io::Result<ExitCode> {
         let workers: Vec<_> = (0..jobs)
             .map(|job| {
                 let place = scratch.path().join(job.to_string());
-                let worker = || work(&args, &bases, place, &next, &failures);
+                let (args, bases, next, failures) = (&args, &bases, &next, &failures);
+                let worker = move || work(args, bases, &place, next, failures);
                 scope.spawn(worker)
             })
             .collect();
@@ -123,11 +122,11 @@ fn collect(path: &Path, largest: u64, into: &mut Vec<PathBuf>) -> io::Result<()>
 fn work(
     args: &Args,
     bases: &[(PathBuf, Vec<u8>)],
-    place: PathBuf,
+    place: &Path,
     next: &AtomicU64,
     failures: &AtomicU64,
 ) -> io::Result<()> {
-    fs::create_dir_all(&place)?;
+    fs::create_dir_all(place)?;
     let (input, out) = (place.join("in.pcap"), place.join("out"));
     loop {
         let turn = next.fetch_add(1, Ordering::Relaxed);
@@ -136,7 +135,7 @@ fn work(
         }
         let index = args.only.unwrap_or(turn);
         let mut prng = Prng::new(mix(args.seed) ^ index);
-        let (base, bytes) = &bases[prng.below(bases.len() as u64) as usize];
+        let (base, bytes) = prng.pick(bases);
         let mutated = mutate(bytes, &mut prng);
         fs::write(&input, &mutated)?;
         let verdict = trial(args, &input, &out)?;

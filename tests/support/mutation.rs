@@ -1,9 +1,9 @@
 //! Damages captures where it hurts: record headers, protocol headers, and anywhere else.
 
-use super::support::prng::Prng;
+use super::prng::Prng;
 
 /// A damaged copy.
-pub(crate) fn mutate(base: &[u8], prng: &mut Prng) -> Vec<u8> {
+pub fn mutate(base: &[u8], prng: &mut Prng) -> Vec<u8> {
     let records = records(base);
     let mut bytes = base.to_vec();
     for _ in 0..prng.between(1, 8) {

@@ -51,6 +51,11 @@ impl Prng {
         low + self.below(high - low + 1)
     }
 
+    /// One of these. Panics where there is none.
+    pub fn pick<'a, T>(&mut self, among: &'a [T]) -> &'a T {
+        &among[self.below(among.len() as u64) as usize]
+    }
+
     /// True with this probability.
     pub fn chance(&mut self, probability: f64) -> bool {
         probability > 0.0 && self.fraction() < probability

@@ -32,16 +32,16 @@ pub struct HalfTruth {
     pub sha256: Option<String>,
     /// SHA-256 of the captured bytes alone; absent where it equals the other.
     pub sha256_without_gaps: Option<String>,
-    /// What is missing, in order.
+    /// What is missing, in order, as far as the capture shows that it was sent.
     pub gaps: Vec<GapTruth>,
 }
 
 /// One flow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowTruth {
-    /// Number of its first frame.
+    /// Number of its first frame; of a fragmented segment, that is the frame that completes it.
     pub flow_id: u64,
-    /// Address of the client.
+    /// Address of the client: of who sent the first SYN, or else the first segment captured.
     pub client_ip: String,
     /// Port of the client.
     pub client_port: u16,
@@ -88,6 +88,11 @@ pub struct HalfFacts {
     pub captured: RangeSet,
     /// Offsets that a snap length cut off at least once.
     pub truncated: RangeSet,
+    /// Highest offset that a captured segment of the peer acknowledged, a FIN counted as a byte.
+    /// What a RST acknowledges is not to be trusted and does not count.
+    pub acked: u64,
+    /// The FIN was captured.
+    pub fin: bool,
 }
 
 impl HalfFacts {
@@ -135,9 +140,22 @@ impl HalfFacts {
         ((at > 0).then(|| text(zeroed)), without.map(text))
     }
 
+    /// How much the capture shows to have been sent.
+    fn shown(&self) -> u64 {
+        let seen = self.captured.end().max(self.truncated.end());
+        if self.fin {
+            self.span
+        } else if self.acked == seen + 1 {
+            // Taken for a FIN that was not captured.
+            seen
+        } else {
+            seen.max(self.acked)
+        }
+    }
+
     fn gaps(&self) -> Vec<GapTruth> {
         let mut gaps = Vec::new();
-        for (start, end) in self.captured.holes(self.span) {
+        for (start, end) in self.captured.holes(self.shown()) {
             let other = if start >= self.captured.end() {
                 "not_captured_at_end"
             } else if start == 0 {
@@ -179,6 +197,8 @@ mod tests {
             span: 50_000,
             captured: RangeSet::default(),
             truncated: RangeSet::default(),
+            acked: 50_000,
+            fin: false,
         };
         facts.captured.add(100, 20_000);
         facts.captured.add(40_000, 49_000);
@@ -205,5 +225,26 @@ mod tests {
                 (49_000, 1_000, "not_captured_at_end"),
             ]
         );
+    }
+
+    #[test]
+    fn what_no_segment_shows_is_no_gap() {
+        let mut facts = HalfFacts {
+            content: Content::new(1, 1, 0),
+            packets: 1,
+            span: 500,
+            captured: RangeSet::default(),
+            truncated: RangeSet::default(),
+            acked: 300,
+            fin: false,
+        };
+        facts.captured.add(0, 300);
+        assert_eq!(facts.truth().gaps, []);
+        facts.acked = 301;
+        assert_eq!(facts.truth().gaps, []);
+        facts.acked = 302;
+        assert_eq!(facts.truth().gaps[0].length, 2);
+        (facts.acked, facts.fin) = (501, true);
+        assert_eq!(facts.truth().gaps[0].length, 200);
     }
 }

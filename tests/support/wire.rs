@@ -2,6 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+/// Bytes of a TCP header without options.
+pub const TCP_HEADER: usize = 20;
+
 /// One TCP segment to be built.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpPacket<'a> {
@@ -95,7 +98,7 @@ pub fn ip_header_len(end: SocketAddr) -> usize {
 
 /// Appends the IP packet of a segment.
 pub fn ip_packet(packet: &TcpPacket<'_>, out: &mut Vec<u8>) {
-    let tcp_len = 20 + packet.options.len() + packet.payload.len();
+    let tcp_len = TCP_HEADER + packet.options.len() + packet.payload.len();
     let start = out.len();
     let pseudo = match (packet.src.ip(), packet.dst.ip()) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {

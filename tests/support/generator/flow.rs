@@ -16,6 +16,9 @@ pub const RST: u8 = 0x04;
 pub const PSH: u8 = 0x08;
 pub const ACK: u8 = 0x10;
 
+/// Numbers this near to those of a closed connection may be strays of it.
+const NEAR: u32 = 64 << 20;
+
 /// A segment to be captured. Offsets are stream offsets; −1 is the SYN itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -76,8 +79,8 @@ pub struct Flow {
     pub end: End,
     /// Its beginning was not captured.
     pub midstream: bool,
-    /// Number of its first frame, once there is one.
-    pub first_frame: Option<u64>,
+    /// The frame that completes its first segment, once there is one, and who sent that.
+    pub first: Option<(u64, usize)>,
     /// Client, server.
     pub halves: [HalfFacts; 2],
     closer: usize,
@@ -122,8 +125,15 @@ pub fn ends(index: u64, ipv6: bool, prng: &mut Prng) -> [SocketAddr; 2] {
 }
 
 impl Flow {
-    /// Flow number `index` between these ends.
-    pub fn new(config: &Config, index: u64, ends: [SocketAddr; 2], prng: &mut Prng) -> Flow {
+    /// Flow number `index` between these ends; `before` are the first and last numbers of
+    /// the connection that had them last.
+    pub fn new(
+        config: &Config,
+        index: u64,
+        ends: [SocketAddr; 2],
+        before: Option<[(u32, u32); 2]>,
+        prng: &mut Prng,
+    ) -> Flow {
         let timestamps = prng.chance(0.5);
         let half = |direction| HalfFacts {
             content: Content::new(config.seed, index, direction),
@@ -131,6 +141,8 @@ impl Flow {
             span: 0,
             captured: RangeSet::default(),
             truncated: RangeSet::default(),
+            acked: 0,
+            fin: false,
         };
         let wrap = prng.chance(config.wrap);
         let mut isn = || {
@@ -140,13 +152,23 @@ impl Flow {
                 prng.word()
             }
         };
-        let isn = [isn(), isn()];
+        let mut isn = [isn(), isn()];
         let end = match prng.fraction() {
             x if x < config.reset => End::Rst,
             x if x < config.reset + config.open => End::Open,
             _ => End::Fin,
         };
         let midstream = prng.chance(config.midstream);
+        for (isn, (first, last)) in isn.iter_mut().zip(before.into_iter().flatten()) {
+            // Without a handshake, numbers alone tell a new connection from strays of the old one.
+            if midstream && isn.wrapping_sub(last).wrapping_add(NEAR) < 2 * NEAR {
+                *isn = isn.wrapping_add(1 << 31);
+            }
+            // The same number again is the same SYN again.
+            if *isn == first {
+                *isn = isn.wrapping_sub(1);
+            }
+        }
         let vlan = prng.chance(config.vlan).then(|| 100 + prng.below(3) as u16);
         let inner = prng.chance(1.0 / 3.0).then(|| 10 + prng.below(3) as u16);
         let fragment = prng
@@ -165,7 +187,7 @@ impl Flow {
             fragment,
             end,
             midstream,
-            first_frame: None,
+            first: None,
             halves: [half(0), half(1)],
             closer: prng.below(2) as usize,
             phase: if midstream { Phase::Data } else { Phase::Syn },
@@ -224,6 +246,33 @@ impl Flow {
             plan.twice = prng.chance(config.duplicate);
             self.wait();
             return Some(plan);
+        }
+    }
+
+    /// The first sequence number of each side, and the one behind its last.
+    pub fn numbers(&self) -> [(u32, u32); 2] {
+        [0, 1].map(|side| {
+            let sent = self.halves[side].span as u32 + 2;
+            (self.isn[side], self.isn[side].wrapping_add(sent))
+        })
+    }
+
+    /// Notes that a segment was captured, all but its last `missing` bytes; frame `number`
+    /// completed it.
+    pub fn captured(&mut self, plan: &Plan, number: u64, missing: usize) {
+        self.first.get_or_insert((number, plan.from));
+        if plan.flags & ACK != 0 && plan.flags & RST == 0 {
+            let peer = &mut self.halves[1 - plan.from];
+            peer.acked = peer.acked.max(plan.ack as u64);
+        }
+        let half = &mut self.halves[plan.from];
+        half.packets += 1;
+        half.fin |= plan.flags & FIN != 0;
+        if !plan.probe && plan.len > 0 {
+            let (start, end) = (plan.offset as u64, plan.offset as u64 + plan.len as u64);
+            let cut = end - missing as u64;
+            half.captured.add(start, cut);
+            half.truncated.add(cut, end);
         }
     }
 

@@ -5,7 +5,6 @@ pub mod config;
 pub mod flow;
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 
 use super::capture_file::CaptureWriter;
 use super::prng::Prng;
@@ -33,15 +32,19 @@ pub struct Summary {
 pub struct Finished(Flow);
 
 impl Finished {
-    /// Its truth; `None` where no frame of it was captured.
+    /// Its truth; `None` where no segment of it was captured.
     pub fn truth(&self) -> Option<FlowTruth> {
         let flow = &self.0;
+        let (flow_id, sender) = flow.first?;
+        // Where no SYN tells, the first sender is the client.
+        let client = if flow.midstream { sender } else { 0 };
+        let (client, server) = (client, 1 - client);
         Some(FlowTruth {
-            flow_id: flow.first_frame?,
-            client_ip: flow.ends[0].ip().to_string(),
-            client_port: flow.ends[0].port(),
-            server_ip: flow.ends[1].ip().to_string(),
-            server_port: flow.ends[1].port(),
+            flow_id,
+            client_ip: flow.ends[client].ip().to_string(),
+            client_port: flow.ends[client].port(),
+            server_ip: flow.ends[server].ip().to_string(),
+            server_port: flow.ends[server].port(),
             vlan: flow.link.vlan,
             midstream: flow.midstream,
             end: match flow.end {
@@ -49,8 +52,8 @@ impl Finished {
                 End::Rst => Some("rst".to_owned()),
                 End::Open => None,
             },
-            c2s: flow.halves[0].truth(),
-            s2c: flow.halves[1].truth(),
+            c2s: flow.halves[client].truth(),
+            s2c: flow.halves[server].truth(),
         })
     }
 }
@@ -86,18 +89,18 @@ pub fn generate<W: Write>(
         frame: Vec::new(),
     };
     let mut active: Vec<Flow> = Vec::new();
-    let mut reusable: Vec<[SocketAddr; 2]> = Vec::new();
+    let mut reusable = Vec::new();
     let mut started = 0;
     while started < config.flows || !active.is_empty() {
         while started < config.flows && active.len() < config.concurrent.max(1) {
-            let ends = match reusable.pop() {
-                Some(ends) => ends,
-                None => {
-                    let ipv6 = generator.prng.chance(config.ipv6);
-                    flow::ends(started, ipv6, &mut generator.prng)
-                }
+            let prng = &mut generator.prng;
+            let (ends, before) = if let Some((ends, before)) = reusable.pop() {
+                (ends, Some(before))
+            } else {
+                let ipv6 = prng.chance(config.ipv6);
+                (flow::ends(started, ipv6, prng), None)
             };
-            active.push(Flow::new(config, started, ends, &mut generator.prng));
+            active.push(Flow::new(config, started, ends, before, prng));
             started += 1;
         }
         let at = generator.prng.below(active.len() as u64) as usize;
@@ -108,7 +111,7 @@ pub fn generate<W: Write>(
             } else {
                 let flow = active.swap_remove(at);
                 if flow.end != End::Open && generator.prng.chance(config.reuse) {
-                    reusable.push(flow.ends);
+                    reusable.push((flow.ends, flow.numbers()));
                 }
                 finished(Finished(flow))?;
                 break;
@@ -160,49 +163,33 @@ impl<W: Write> Generator<'_, W> {
             payload: &self.payload,
             ident: self.ident,
         };
-        let copies = if plan.twice { 2 } else { 1 };
         let cut = self.config.snaplen;
-        for _ in 0..copies {
-            half.packets += 1;
-            let split = flow.fragment.filter(|size| cut == 0 && plan.len > *size);
+        let split = flow.fragment.filter(|size| cut == 0 && plan.len > *size);
+        let pad = if flow.padded { 60 } else { 0 };
+        let tcp_at = flow.link.header_len() + wire::ip_header_len(packet.src);
+        for _ in 0..if plan.twice { 2 } else { 1 } {
+            let mut missing = 0;
             if let Some(size) = split {
-                let frames = wire::fragments(&packet, flow.link, size);
-                for mut frame in frames {
+                for mut frame in wire::fragments(&packet, flow.link, size) {
                     let clock = tick(&mut self.clock, self.config, &mut self.prng);
-                    if flow.padded {
-                        wire::pad(&mut frame, 60);
-                    }
-                    let number = self.writer.frame(clock, &frame, frame.len())?;
-                    flow.first_frame.get_or_insert(number);
+                    wire::pad(&mut frame, pad);
+                    self.writer.frame(clock, &frame, frame.len())?;
                 }
             } else {
                 wire::frame(&packet, flow.link, &mut self.frame);
-                let headers = self.frame.len() - plan.len;
-                if flow.padded {
-                    wire::pad(&mut self.frame, 60);
-                }
+                let whole = self.frame.len();
+                wire::pad(&mut self.frame, pad);
                 let clock = tick(&mut self.clock, self.config, &mut self.prng);
                 let original = self.frame.len();
-                let captured = if cut == 0 {
-                    original
-                } else {
-                    original.min(cut)
-                };
-                let number = self
-                    .writer
-                    .frame(clock, &self.frame[..captured], original)?;
-                flow.first_frame.get_or_insert(number);
-                if !plan.probe && plan.len > 0 {
-                    let kept = captured.saturating_sub(headers).min(plan.len) as u64;
-                    let (start, end) = (plan.offset as u64, plan.offset as u64 + plan.len as u64);
-                    half.captured.add(start, start + kept);
-                    half.truncated.add(start + kept, end);
+                if cut > 0 {
+                    missing = whole.saturating_sub(cut);
+                    self.frame.truncate(cut);
                 }
-                continue;
+                self.writer.frame(clock, &self.frame, original)?;
             }
-            if !plan.probe {
-                half.captured
-                    .add(plan.offset as u64, plan.offset as u64 + plan.len as u64);
+            // Without its whole fixed header a segment cannot be told from anything else.
+            if cut == 0 || cut >= tcp_at + wire::TCP_HEADER {
+                flow.captured(&plan, self.writer.frames(), missing.min(plan.len));
             }
         }
         Ok(())
