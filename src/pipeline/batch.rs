@@ -169,11 +169,20 @@ impl Join {
         batch: DecodedBatch<'input>,
     ) -> JoinedBatch<'input> {
         let DecodedBatch { window, chunks } = batch;
-        let mut joined = Vec::with_capacity(chunks.len());
-        let mut end = 0;
-        for (chunk, stop_at) in chunks {
-            end = chunk.end.offset();
-            joined.push(self.join_chunk(input, &window, chunk, stop_at));
+        let end = chunks.last().map_or(0, |(chunk, _)| chunk.end.offset());
+        let mut joined: Vec<JoinedChunk> = chunks
+            .into_iter()
+            .map(|(chunk, stop_at)| self.place(&window, chunk, stop_at))
+            .collect();
+        let table = &self.fragments;
+        let handed_in: Vec<bool> = joined
+            .par_iter_mut()
+            .map(|chunk| hand_in_fragments(table, chunk))
+            .collect();
+        // Where no fragment was handed in there is nothing to complete.
+        let has_fragments = handed_in.contains(&true);
+        for chunk in &mut joined {
+            self.complete_datagrams(input, chunk, has_fragments);
         }
         JoinedBatch {
             _window: window,
@@ -182,13 +191,8 @@ impl Join {
         }
     }
 
-    fn join_chunk(
-        &mut self,
-        input: &Input,
-        window: &Window<'_>,
-        mut chunk: Chunk,
-        stop_at: u64,
-    ) -> JoinedChunk {
+    /// The place of a chunk behind those before it.
+    fn place(&mut self, window: &Window<'_>, chunk: Chunk, stop_at: u64) -> JoinedChunk {
         let (first_frame, watermark) = (self.frames, self.watermark);
         self.frames += chunk.walk.frames;
         self.first_ts = self.first_ts.earliest(chunk.first_ts);
@@ -206,42 +210,57 @@ impl Join {
             });
             boundary += EPOCH_FRAMES;
         }
-
-        let fragments = chunk
-            .buckets
-            .take_fragments()
-            .into_iter()
-            .map(|mut fragment| {
-                fragment.frame += first_frame;
-                fragment.watermark = watermark.max(fragment.watermark);
-                fragment
-            });
-        self.fragments.add(fragments);
-        let mut decoder = Decoder::new(DecodeOptions::default());
-        let mut completed = Vec::new();
-        for epoch in &epochs {
-            completed.extend(self.fragments.complete(epoch.frame, input, &mut decoder));
-            self.fragments.sweep(epoch.watermark);
-        }
-        completed.extend(self.fragments.complete(self.frames, input, &mut decoder));
-        let (encapsulations, decode) = decoder.finish();
-        self.decode.merge(&decode);
-        let mut defragmented = vec![Vec::new(); if completed.is_empty() { 0 } else { SHARDS }];
-        for mut segment in completed {
-            segment.file_id = window.file();
-            if let Some(bucket) = defragmented.get_mut(shard_of(&segment.key)) {
-                bucket.push(segment);
-            }
-        }
-        let file_id = window.file();
         JoinedChunk {
             chunk,
             first_frame,
             watermark,
-            file_id,
-            defragmented,
-            encapsulations,
+            file_id: window.file(),
+            defragmented: Vec::new(),
+            encapsulations: EncapsulationTable::default(),
             epochs,
         }
     }
+
+    /// Puts together the datagrams that a chunk's frames complete. Fragments of all chunks of the
+    /// batch have been handed in.
+    fn complete_datagrams(&mut self, input: &Input, joined: &mut JoinedChunk, has_fragments: bool) {
+        let mut decoder = Decoder::new(DecodeOptions::default());
+        let mut completed = Vec::new();
+        let last_frame = joined.first_frame + joined.chunk.walk.frames;
+        for epoch in &joined.epochs {
+            if has_fragments {
+                completed.extend(self.fragments.complete(epoch.frame, input, &mut decoder));
+            }
+            self.fragments.sweep(epoch.watermark);
+        }
+        if has_fragments {
+            completed.extend(self.fragments.complete(last_frame, input, &mut decoder));
+        }
+        let (encapsulations, decode) = decoder.finish();
+        self.decode.merge(&decode);
+        joined.encapsulations = encapsulations;
+        if !completed.is_empty() {
+            joined.defragmented = vec![Vec::new(); SHARDS];
+        }
+        for mut segment in completed {
+            segment.file_id = joined.file_id;
+            if let Some(bucket) = joined.defragmented.get_mut(shard_of(&segment.key)) {
+                bucket.push(segment);
+            }
+        }
+    }
+}
+
+/// Hands a chunk's fragments in, with the frame numbers and watermarks of the whole input. Tells
+/// whether there were any.
+fn hand_in_fragments(table: &FragmentTable, joined: &mut JoinedChunk) -> bool {
+    let (first_frame, watermark) = (joined.first_frame, joined.watermark);
+    let fragments = joined.chunk.buckets.take_fragments();
+    let any = !fragments.is_empty();
+    table.add(fragments.into_iter().map(|mut fragment| {
+        fragment.frame += first_frame;
+        fragment.watermark = watermark.max(fragment.watermark);
+        fragment
+    }));
+    any
 }
