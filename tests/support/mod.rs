@@ -23,6 +23,7 @@ pub mod capture_file;
 pub mod captures;
 pub mod generator;
 pub mod mutation;
+pub mod nasty;
 pub mod output;
 pub mod payload;
 pub mod prng;

@@ -91,6 +91,11 @@ fn fold(mut total: u64) -> [u8; 2] {
     (!(total as u16)).to_le_bytes()
 }
 
+/// The checksum of these bytes (RFC 1071), as it stands in a header.
+pub fn internet_checksum(bytes: &[u8]) -> [u8; 2] {
+    fold(sum(bytes))
+}
+
 /// Length of the IP header that [`ip_packet`] writes.
 pub fn ip_header_len(end: SocketAddr) -> usize {
     if end.is_ipv4() { 20 } else { 40 }
