@@ -17,6 +17,11 @@ pub(super) const HEAD_SEGMENTS: usize = 32;
 /// the default of `--max-gap`.
 pub(super) const WILD_DISTANCE: i64 = 16 << 20;
 
+/// How far behind the end of a closed stream a stray may lie, where the window is not larger: a
+/// segment sent again was under way within the last window, and unscaled windows are common in
+/// captures that miss the handshake. Bytes.
+const STRAY_DISTANCE: i64 = 1 << 20;
+
 /// Wild segments held at most; beyond that the oldest is rejected. They are rare in honest
 /// traffic, so a small number serves, and bounds what forged ones can cost.
 pub(super) const WILD_SEGMENTS: usize = 64;
@@ -299,23 +304,24 @@ impl HalfStream {
 
     /// Whether a segment with this number may be a stray of this half-stream after its connection
     /// was closed: something sent again, or what was under way when a RST came.
-    pub(crate) fn may_be_stray(&self, seq: u32, window: i64) -> bool {
-        let under_way = window.max(i64::from(u16::MAX));
+    pub(super) fn may_be_stray(&self, seq: u32, window: i64) -> bool {
+        let ahead = window.max(i64::from(u16::MAX));
+        let behind = window.max(STRAY_DISTANCE);
         match &self.base {
             Base::Origin(origin) => {
                 let offset = unwrap(*origin, self.next, seq);
                 // Nothing follows a FIN.
-                let high = self.fin.map_or(self.next + under_way, |fin| fin + 1);
-                (self.next - WILD_DISTANCE..=high).contains(&offset)
+                let high = self.fin.map_or(self.next + ahead, |fin| fin + 1);
+                (self.next - behind..=high).contains(&offset)
             }
             Base::Head(head) => head
                 .first()
-                .is_none_or(|held| i64::from(distance(held.seq, seq)).abs() <= WILD_DISTANCE),
+                .is_none_or(|held| i64::from(distance(held.seq, seq)).abs() <= behind),
         }
     }
 
     /// Whether `seq` is near what this half-stream has sent: it belongs to this connection.
-    pub(crate) fn is_near(&self, seq: u32, window: i64) -> bool {
+    pub(super) fn is_near(&self, seq: u32, window: i64) -> bool {
         let near = |at: u32| i64::from(distance(at, seq)).abs() <= WILD_DISTANCE + window;
         match &self.base {
             #[expect(
