@@ -113,6 +113,7 @@ impl<S: DecodeSink> Walk<'_, S> {
             ip_bytes: ip.total_len,
             encapsulation: self.table.intern(self.encapsulation),
             file_id: 0,
+            ordinal: 0,
         });
         Ok(Class::Tcp)
     }

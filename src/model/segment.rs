@@ -49,6 +49,14 @@ pub struct SynOptions {
     pub sack_permitted: bool,
 }
 
+/// Bits of a flow id that hold the number of its first frame.
+const FRAME_BITS: u32 = 40;
+
+/// The number of a flow's first frame.
+pub const fn first_frame(flow_id: u64) -> u64 {
+    flow_id & ((1 << FRAME_BITS) - 1)
+}
+
 /// One TCP segment, without its bytes.
 #[derive(Clone, Debug)]
 pub struct Segment {
@@ -59,6 +67,8 @@ pub struct Segment {
     /// Number of its frame, from 1 over the whole input. (Within a chunk that was decoded on its
     /// own it counts from 1 in the chunk, until the join adds the chunk's base.)
     pub frame: u64,
+    /// Its place among the segments of its frame, from 0. Only aggregates (802.11) hold several.
+    pub ordinal: u8,
     /// When it was captured.
     pub ts: Timestamp,
     /// The greatest time of any frame up to and including this one.
@@ -91,6 +101,12 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// The id of a flow that begins with this segment: the number of its frame, and from the second
+    /// segment of a frame on its place above bit 40, so that ids are distinct.
+    pub const fn flow_id(&self) -> u64 {
+        self.frame | (self.ordinal as u64) << FRAME_BITS
+    }
+
     /// Payload bytes on the wire: captured and cut off.
     pub fn wire_len(&self) -> u32 {
         self.payload.len().saturating_add(self.truncated)

@@ -1,6 +1,7 @@
 //! `flows.parquet` and `flows.csv`: one row per flow. Adding a column is one entry here.
 
 use crate::config::PayloadMode;
+use crate::model::segment::first_frame;
 use crate::model::{Direction, FlowRecord, SynFacts, Timestamp};
 use crate::reassembly::event::FlowName;
 
@@ -189,7 +190,11 @@ fn half_columns<const D: usize>(payload: PayloadMode) -> Vec<Column<FlowRecord>>
 fn place_columns() -> Vec<Column<FlowRecord>> {
     vec![
         // The flow's id is the number of its first frame; readers need not know that.
-        Column::new("first_frame", FlowCell::I64(|r| count(r.flow_id))).delta(),
+        Column::new(
+            "first_frame",
+            FlowCell::I64(|r| count(first_frame(r.flow_id))),
+        )
+        .delta(),
         Column::new("last_frame", FlowCell::I64(|r| count(r.last_frame))).delta(),
         Column::new("file_id", FlowCell::I32(|r| i32::from(r.file_id))),
     ]

@@ -242,8 +242,16 @@ impl Join {
         if !completed.is_empty() {
             joined.defragmented = vec![Vec::new(); SHARDS];
         }
+        let mut last = (0, 0);
         for mut segment in completed {
             segment.file_id = joined.file_id;
+            let (frame, ordinal): (u64, u8) = last;
+            segment.ordinal = if segment.frame == frame {
+                ordinal.saturating_add(1)
+            } else {
+                0
+            };
+            last = (segment.frame, segment.ordinal);
             if let Some(bucket) = joined.defragmented.get_mut(shard_of(&segment.key)) {
                 bucket.push(segment);
             }

@@ -76,6 +76,9 @@ pub(super) struct Assembler {
     elisions: Vec<Elision>,
     /// Highest offset that has its place.
     placed_end: u64,
+    /// Bytes kept, and bytes of holes that were left open when something behind them was placed.
+    kept: u64,
+    open: u64,
     /// Bytes of buffers that pieces keep alive.
     owned: usize,
 }
@@ -153,6 +156,8 @@ impl Assembler {
             waiting,
             elisions,
             placed_end,
+            kept,
+            open,
             owned,
         } = self;
         captured.insert(offset, end, |part| match part {
@@ -166,6 +171,7 @@ impl Assembler {
             }
             Part::Fresh(start, stop) => {
                 outcome.unique += stop - start;
+                *kept += stop - start;
                 let run = sub(payload, offset, start, stop);
                 *owned += run.owned_len();
                 let piece = Piece {
@@ -175,10 +181,12 @@ impl Assembler {
                 if let Some(forgotten) = remember(history, piece) {
                     *owned = owned.saturating_sub(forgotten.payload.owned_len());
                 }
-                if start.saturating_sub(*placed_end) > max_gap {
+                let hole = start.saturating_sub(*placed_end);
+                if !stays_open(hole, *open, *kept, max_gap) {
                     *owned += run.owned_len();
                     waiting.insert(start, run);
                 } else {
+                    *open += hole;
                     *placed_end = stop.max(*placed_end);
                     place(placed(elisions, start, run));
                 }
@@ -202,9 +210,11 @@ impl Assembler {
 
     fn place_waiting(&mut self, max_gap: u64, place: &mut dyn FnMut(Placed)) {
         while let Some(first) = self.waiting.first_entry() {
-            if first.key().saturating_sub(self.placed_end) > max_gap {
+            let hole = first.key().saturating_sub(self.placed_end);
+            if !stays_open(hole, self.open, self.kept, max_gap) {
                 break;
             }
+            self.open += hole;
             let (start, run) = first.remove_entry();
             self.owned = self.owned.saturating_sub(run.owned_len());
             self.placed_end = self.placed_end.max(start + u64::from(run.len()));
@@ -232,9 +242,10 @@ impl Assembler {
 
     /// Whether the hole that begins at `start` is closed up in the file.
     pub(super) fn is_elided(&self, start: u64) -> bool {
+        let next = self.elisions.partition_point(|hole| hole.end <= start);
         self.elisions
-            .iter()
-            .any(|hole| hole.start <= start && start < hole.end)
+            .get(next)
+            .is_some_and(|hole| hole.start <= start)
     }
 
     /// Bytes of state beyond the struct itself.
@@ -245,6 +256,21 @@ impl Assembler {
             + self.captured.islands() * size_of::<(u64, u64)>()
             + self.owned
     }
+}
+
+/// Bytes of holes that a file may hold for each byte kept, beyond one largest hole.
+const OPEN_PER_KEPT: u64 = 16;
+
+/// Whether a hole may stay open in the file: it is no larger than `max_gap`, and the file's holes
+/// together are no more than that and a multiple of what it keeps. Many holes, each of them small
+/// enough, would else make a file of terabytes from a capture of kilobytes.
+const fn stays_open(hole: u64, open: u64, kept: u64, max_gap: u64) -> bool {
+    let allowed = if max_gap == 0 {
+        0
+    } else {
+        max_gap.saturating_add(kept.saturating_mul(OPEN_PER_KEPT))
+    };
+    hole <= max_gap && open.saturating_add(hole) <= allowed
 }
 
 /// The part of `payload` (whose first byte has offset `base`) from `start` to `end`.

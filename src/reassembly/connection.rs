@@ -83,7 +83,7 @@ pub(super) struct Candidate {
 pub(super) struct Connection {
     /// Both ends.
     pub key: FlowKey,
-    /// Number of its first frame.
+    /// Number of its first frame (see [`Segment::flow_id`]).
     pub flow_id: u64,
     /// Which end is the client, and how that was told.
     pub client: Side,
@@ -134,7 +134,7 @@ impl Connection {
         }
         Connection {
             key: segment.key,
-            flow_id: segment.frame,
+            flow_id: segment.flow_id(),
             client,
             client_by,
             encapsulation: encapsulation.clone(),

@@ -244,7 +244,7 @@ impl HalfStream {
             unseen.acknowledge(ack, context.window);
             return 0;
         };
-        let offset = unwrap(origin, self.next.max(self.acked), ack);
+        let offset = unwrap(origin, self.reached(), ack);
         if offset > self.plausible_end(context.window) {
             self.wild_ack = Some(ack);
             self.confirm_wild(context);
@@ -269,7 +269,7 @@ impl HalfStream {
     pub(super) fn rst_is_plausible(&self, seq: u32, window: i64) -> bool {
         match &self.base {
             Base::Origin(origin) => {
-                let offset = unwrap(*origin, self.next, seq);
+                let offset = unwrap(*origin, self.reached(), seq);
                 let high = self.next.max(self.acked) + window.max(i64::from(u16::MAX)) + 1;
                 // What was sent but not acknowledged may be all that the sender still knows of.
                 let low = self.acked.min(self.next) - 1;
@@ -309,7 +309,7 @@ impl HalfStream {
         let behind = window.max(STRAY_DISTANCE);
         match &self.base {
             Base::Origin(origin) => {
-                let offset = unwrap(*origin, self.next, seq);
+                let offset = unwrap(*origin, self.reached(), seq);
                 // Nothing follows a FIN.
                 let high = self.fin.map_or(self.next + ahead, |fin| fin + 1);
                 (self.next - behind..=high).contains(&offset)
@@ -412,16 +412,22 @@ impl HalfStream {
     }
 
     /// A probe of an idle connection: no byte or one, just before the next (RFC 1122, 4.2.3.6). A
-    /// byte that the snap length cut off is not probed but sent again.
+    /// byte that was not captured before is no probe: it was reordered behind a FIN, or cut off by
+    /// the snap length and sent again.
     fn is_keepalive(&self, held: &Held, offset: i64) -> bool {
         held.wire_len() <= 1
             && !held.fin
             && offset == self.next - 1
-            && !self.truncated.contains(to_offset(offset))
+            && (offset < 0 || self.assembler.captured().contains(to_offset(offset)))
+    }
+
+    /// The highest offset known of: sent or acknowledged. Sequence numbers are read near it.
+    fn reached(&self) -> i64 {
+        self.next.max(self.acked)
     }
 
     fn plausible_end(&self, window: i64) -> i64 {
-        self.next.max(self.acked) + WILD_DISTANCE + window
+        self.reached() + WILD_DISTANCE + window
     }
 
     fn set_origin(&mut self, origin: u32, context: &mut Context<'_>) {
@@ -440,21 +446,30 @@ impl HalfStream {
     /// first do not take part.
     fn settle_head(&mut self, context: &mut Context<'_>) {
         let Base::Head(head) = &self.base else { return };
-        let Some(first) = head.first() else { return };
+        // The first may itself be a stray: most of the others decide.
+        let near = |a: u32, b: u32| i64::from(distance(a, b)).abs() <= WILD_DISTANCE;
+        let company = |held: &Held| {
+            head.iter()
+                .filter(|other| near(held.seq, other.seq))
+                .count()
+        };
+        let Some(anchor) = head.iter().rev().max_by_key(|held| company(held)) else {
+            return;
+        };
         let lowest = head
             .iter()
-            .map(|held| distance(first.seq, held.seq))
-            .filter(|&apart| i64::from(apart).abs() <= WILD_DISTANCE)
+            .filter(|held| near(anchor.seq, held.seq))
+            .map(|held| distance(anchor.seq, held.seq))
             .min()
             .unwrap_or(0);
-        self.set_origin(first.seq.wrapping_add_signed(lowest), context);
+        self.set_origin(anchor.seq.wrapping_add_signed(lowest), context);
     }
 
     fn accept(&mut self, held: Held, context: &mut Context<'_>) {
         let Base::Origin(origin) = self.base else {
             return;
         };
-        let offset = unwrap(origin, self.next, held.seq);
+        let offset = unwrap(origin, self.reached(), held.seq);
         if self.is_keepalive(&held, offset) {
             // Its byte is filler, and means nothing even where it differs.
             self.bytes.duplicate += u64::from(held.payload.len());
@@ -501,18 +516,19 @@ impl HalfStream {
         self.wild = wild;
         let confirmed: Vec<Held> = confirmed;
         for held in confirmed {
-            let offset = unwrap(origin, self.next, held.seq);
+            let offset = unwrap(origin, self.reached(), held.seq);
             self.place(offset, &held, context);
         }
         if let Some(ack) = self.wild_ack.take_if(|&mut ack| near(anchor, ack)) {
-            self.acked = self.acked.max(unwrap(origin, self.next, ack));
+            self.acked = self.acked.max(unwrap(origin, self.reached(), ack));
         }
     }
 
     fn place(&mut self, offset: i64, held: &Held, context: &mut Context<'_>) {
         let end = offset + i64::from(held.wire_len());
-        if held.fin {
-            self.fin = Some(self.fin.unwrap_or(0).max(end).max(0));
+        // A FIN before what was sent already is forged, or from an older connection.
+        if held.fin && end >= self.next.max(0) {
+            self.fin = Some(end);
         }
         let before = u32::try_from((-offset).clamp(0, i64::from(u32::MAX))).unwrap_or(u32::MAX);
         let cut = before.min(held.payload.len());

@@ -15,7 +15,7 @@ pub(super) enum Relation {
     Same,
     /// It begins a new flow.
     New,
-    /// A SYN inside a live connection: a new flow if it is answered, else an anomaly of this one.
+    /// A SYN or SYN-ACK inside a live connection: a new flow if it is answered, else an anomaly of this one.
     Candidate,
     /// It answers the candidate: the new flow began with the candidate.
     Answer,
@@ -60,6 +60,7 @@ fn of_syn(flow: &Connection, segment: &Segment) -> Relation {
     let (own, peer) = (flow.half(segment.from), flow.half(segment.from.other()));
     match own.syn {
         Some(syn) if syn.isn == segment.seq => Relation::Same,
+        _ if flow.phase.is_closed() && repeats_candidate(flow, segment) => Relation::Answer,
         _ if flow.phase.is_closed() => Relation::New,
         // A handshake that did not complete is begun anew.
         Some(_) if flow.phase == Phase::Opening => Relation::New,
@@ -69,6 +70,14 @@ fn of_syn(flow: &Connection, segment: &Segment) -> Relation {
         None => Relation::New,
         Some(_) => Relation::Candidate,
     }
+}
+
+/// Whether the segment is the candidate's SYN once more.
+fn repeats_candidate(flow: &Connection, segment: &Segment) -> bool {
+    flow.candidate
+        .as_ref()
+        .and_then(|candidate| candidate.segments.first())
+        .is_some_and(|(syn, _)| syn.seq == segment.seq && syn.from == segment.from)
 }
 
 /// A SYN from a side whose SYN was not seen yet: its own handshake, captured late or a
@@ -97,7 +106,9 @@ fn of_syn_ack(flow: &Connection, segment: &Segment) -> Relation {
         // However closed it seems: a forged RST may come before the true answer.
         _ if answers_this(flow.half(segment.from.other())) => Relation::Same,
         _ if flow.phase.is_closed() => Relation::New,
-        _ => Relation::Same,
+        // Another connection whose SYN was not captured, if what follows goes on from here.
+        Some(_) => Relation::Candidate,
+        None => Relation::Same,
     }
 }
 

@@ -228,10 +228,16 @@ impl Reassembler {
         match &mut flow.candidate {
             Some(candidate) if repeats(candidate) => {
                 if candidate.segments.len() >= CANDIDATE_SEGMENTS {
-                    self.feed(slot, segment, around);
-                    return;
+                    // More copies go to the old flow, and say nothing about it.
+                    let contradicted = candidate.contradicted;
+                    self.stats.stray_syns += 1;
+                    flow.segment(segment, around);
+                    if let Some(candidate) = &mut flow.candidate {
+                        candidate.contradicted = contradicted;
+                    }
+                } else {
+                    candidate.segments.push(entry);
                 }
-                candidate.segments.push(entry);
             }
             // A SYN with yet another number displaces it: the earlier one was never answered.
             candidate => {
@@ -240,6 +246,7 @@ impl Reassembler {
                     contradicted: false,
                 }));
                 if let Some(displaced) = displaced {
+                    self.stats.stray_syns += displaced.segments.len() as u64;
                     for (syn, _) in &displaced.segments {
                         flow.segment(syn, around);
                     }

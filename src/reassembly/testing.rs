@@ -33,6 +33,7 @@ impl SegmentBuilder {
             key,
             from,
             frame: 1,
+            ordinal: 0,
             ts: Timestamp::from_ns(0),
             watermark: Timestamp::from_ns(0),
             seq,
@@ -77,6 +78,11 @@ impl SegmentBuilder {
 
     pub(crate) fn frame(mut self, frame: u64) -> SegmentBuilder {
         self.0.frame = frame;
+        self
+    }
+
+    pub(crate) fn ack(mut self, ack: u32) -> SegmentBuilder {
+        self.0.ack = ack;
         self
     }
 

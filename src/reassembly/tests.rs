@@ -554,6 +554,136 @@ fn an_unanswered_attempt_times_out_as_a_handshake() {
     );
 }
 
+#[test]
+fn a_last_byte_captured_behind_its_fin_is_no_keepalive() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 5),
+            B::client(106, 500).fin(),
+            B::client(105, 500).payload(5, 1),
+        ]),
+    );
+    assert_eq!(out.text(INPUT, 1, Direction::C2s), "abcdef");
+    assert!(out.gaps.is_empty());
+}
+
+#[test]
+fn data_behind_acknowledged_gigabytes_has_its_place() {
+    let mut segments = with_handshake(vec![B::client(100, 500).payload(0, 5)]);
+    let step = 16 << 20;
+    let far = 3u32 << 30;
+    segments.extend((1..=far / step).map(|i| B::server(500, 100 + i * step)));
+    segments.push(B::client(100 + far, 500).payload(7, 3));
+    let out = run(INPUT, segments);
+    assert_eq!(out.text(INPUT, 1, Direction::C2s), "abcdehij");
+    assert_eq!(out.flows[0].halves[0].stream_span, u64::from(far) + 3);
+}
+
+#[test]
+fn a_stray_first_segment_does_not_decide_where_a_midstream_flow_begins() {
+    let mut segments = vec![B::client(3_000_000_000, 500).payload(0, 1)];
+    segments.extend((0..5).map(|i| B::client(2_000_000_000 + i * 2, 500).payload(10, 2)));
+    let out = run(INPUT, segments);
+    assert_eq!(out.text(INPUT, 1, Direction::C2s), "klklklklkl");
+}
+
+#[test]
+fn a_fin_before_what_was_sent_ends_nothing() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(100, 500).payload(0, 5),
+            B::client(100u32.wrapping_sub(5000), 500).fin(),
+            B::server(500, 106),
+        ]),
+    );
+    assert!(out.gaps.is_empty());
+    assert_eq!(out.flows[0].halves[0].stream_span, 5);
+}
+
+#[test]
+fn connections_that_only_syn_acks_tell_apart_are_flows_of_their_own() {
+    let one = |isn: u32, from: u64| {
+        vec![
+            B::server(isn, 100).syn_ack(),
+            B::server(isn + 1, 100).payload(from, 4),
+            B::server(isn + 5, 100).fin(),
+        ]
+    };
+    let far = [1000, 500_000_000, 900_000_000];
+    let mut segments = Vec::new();
+    for (isn, from) in far.into_iter().zip([0, 10, 20]) {
+        let ack = isn / 3;
+        segments.extend(one(isn, from).into_iter().map(|segment| segment.ack(ack)));
+    }
+    let out = run(INPUT, segments);
+    assert_eq!(out.flows.len(), 3);
+    assert_eq!(out.text(INPUT, 4, Direction::S2c), "klmn");
+    assert!(
+        out.flows
+            .iter()
+            .all(|flow| flow.halves[1].rejected_bytes == 0)
+    );
+}
+
+#[test]
+fn nine_copies_of_an_unanswered_syn_are_an_attempt_like_eight() {
+    for copies in [8, 9] {
+        let mut segments = with_handshake(vec![B::client(100, 500).payload(0, 2)]);
+        segments.extend((0..copies).map(|_| B::client(7000, 0).syn()));
+        let out = run(INPUT, segments);
+        assert_eq!(out.flows.len(), 2, "{copies} copies");
+    }
+}
+
+#[test]
+fn a_candidate_that_the_old_flow_closes_before_begins_its_flow_with_its_first_syn() {
+    let out = run(
+        INPUT,
+        with_handshake(vec![
+            B::client(70_000_000, 0).syn(),
+            B::client(100, 500).fin(),
+            B::server(500, 101).fin(),
+            B::client(70_000_000, 0).syn(),
+            B::server(8000, 70_000_001).syn_ack(),
+        ]),
+    );
+    assert_eq!(out.flows.len(), 2);
+    assert_eq!(out.flows[1].flow_id, 4);
+}
+
+#[test]
+fn many_small_holes_make_no_giant_file() {
+    let step = 15 << 20;
+    let mut segments = with_handshake(vec![]);
+    segments.extend((0..200u32).map(|i| B::client(100 + i * step, 500).payload(0, 2)));
+    let out = run(INPUT, segments);
+    let end = out.data.iter().map(|run| run.position).max().unwrap();
+    assert!(end < 64 << 20, "the file reaches {end}");
+    assert!(out.gaps.iter().any(|gap| gap.elided));
+    assert_eq!(out.flows[0].halves[0].stream_bytes, 400);
+}
+
+#[test]
+fn flows_that_begin_in_one_frame_have_ids_of_their_own() {
+    let ids: Vec<u64> = (0..3)
+        .map(|ordinal| {
+            Segment {
+                ordinal,
+                ..B::client(1, 1).frame(7).build()
+            }
+            .flow_id()
+        })
+        .collect();
+    assert_eq!(ids[0], 7);
+    assert!(ids[1] != ids[0] && ids[2] != ids[1]);
+    assert!(
+        ids.iter()
+            .all(|&id| crate::model::segment::first_frame(id) == 7)
+    );
+}
+
 mod property {
     use super::*;
     use proptest::prelude::*;

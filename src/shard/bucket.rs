@@ -10,6 +10,8 @@ use crate::model::Segment;
 pub struct Buckets {
     shards: Vec<Vec<Segment>>,
     fragments: Vec<Fragment>,
+    /// Frame and ordinal of the last segment.
+    last: (u64, u8),
 }
 
 impl Default for Buckets {
@@ -17,6 +19,7 @@ impl Default for Buckets {
         Buckets {
             shards: (0..SHARDS).map(|_| Vec::new()).collect(),
             fragments: Vec::new(),
+            last: (0, 0),
         }
     }
 }
@@ -36,8 +39,15 @@ impl Buckets {
 impl DecodeSink for Buckets {
     fn segment(&mut self, segment: Segment) {
         let shard = shard_of(&segment.key);
+        let (frame, ordinal) = self.last;
+        let ordinal = if segment.frame == frame {
+            ordinal.saturating_add(1)
+        } else {
+            0
+        };
+        self.last = (segment.frame, ordinal);
         if let Some(bucket) = self.shards.get_mut(shard) {
-            bucket.push(segment);
+            bucket.push(Segment { ordinal, ..segment });
         }
     }
 
