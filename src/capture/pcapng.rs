@@ -14,6 +14,8 @@ use crate::model::{LinkType, Timestamp};
 
 pub(super) const SECTION_HEADER: u32 = SHB_MAGIC;
 pub(super) const INTERFACE: u32 = IDB_MAGIC;
+/// Bytes of a block that hold all the fields by which a damaged one may be measured.
+pub(super) const LIKELY_FIELDS: usize = 24;
 /// The Packet Block, obsolete since Enhanced Packet Blocks (draft-ietf-opsawg-pcapng, appendix A).
 pub(super) const OLD_PACKET: u32 = 2;
 pub(super) const SIMPLE_PACKET: u32 = SPB_MAGIC;

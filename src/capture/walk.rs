@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::bytes::index;
 use super::pcapng::{
-    Added, ENHANCED_PACKET, INTERFACE, NoBlock, OLD_PACKET, Packet, SECTION_HEADER, SIMPLE_PACKET,
-    Section,
+    Added, ENHANCED_PACKET, INTERFACE, LIKELY_FIELDS, NoBlock, OLD_PACKET, Packet, SECTION_HEADER,
+    SIMPLE_PACKET, Section,
 };
 use super::resync::{Found, Mode, Search};
 use super::state::{Format, Lost, WalkState, Window};
@@ -135,6 +135,11 @@ impl<'a> Walker<'a> {
                     if self.run_out(frame, None) {
                         continue;
                     }
+                    return None;
+                }
+                // What the damaged fields may still say must not depend on where a window ends.
+                Err(NoBlock::Damaged(_)) if !self.at_eof && rest.len() < LIKELY_FIELDS => {
+                    self.stop = 0;
                     return None;
                 }
                 Err(NoBlock::Damaged(reason)) => {
