@@ -182,13 +182,13 @@ impl Assembler {
                     *owned = owned.saturating_sub(forgotten.payload.owned_len());
                 }
                 let hole = start.saturating_sub(*placed_end);
-                if !stays_open(hole, *open, *kept, max_gap) {
-                    *owned += run.owned_len();
-                    waiting.insert(start, run);
-                } else {
+                if stays_open(hole, *open, *kept, max_gap) {
                     *open += hole;
                     *placed_end = stop.max(*placed_end);
                     place(placed(elisions, start, run));
+                } else {
+                    *owned += run.owned_len();
+                    waiting.insert(start, run);
                 }
             }
         });
