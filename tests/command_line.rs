@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +17,7 @@ use support::capture_file::Format;
 use support::generator::config::{Config, Profile};
 use support::generator::generate;
 use support::nasty;
-use support::output::{Output, Results, read_table, run};
+use support::output::{Output, Results, files_below, read_table, run};
 use support::truth::{FlowTruth, sha256};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_bulkreasm");
@@ -116,24 +115,6 @@ fn digest(payload: &[u8]) -> Option<String> {
     (!payload.is_empty()).then(|| sha256(payload))
 }
 
-/// All files below a directory.
-fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    fn collect(root: &Path, directory: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
-        for entry in fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                collect(root, &path, files);
-            } else {
-                let name = path.strip_prefix(root).unwrap().to_owned();
-                files.insert(name, fs::read(&path).unwrap());
-            }
-        }
-    }
-    let mut all = BTreeMap::new();
-    collect(directory, directory, &mut all);
-    all
-}
-
 /// A failed run: one line on standard error which holds all of these, and nothing else.
 fn fails(output: &Output, parts: &[&str]) {
     assert_eq!(output.status, Some(1), "{output:?}");
@@ -225,7 +206,7 @@ fn output_directories_that_cannot_be_written_end_with_1() {
         &place.run_on(&place.input(), &full, &[]),
         &["full", "not empty", "--force"],
     );
-    assert_eq!(files(&full).len(), 1);
+    assert_eq!(files_below(&full).len(), 1);
 
     let sealed = place.path("sealed");
     fs::create_dir(&sealed).unwrap();
@@ -327,11 +308,11 @@ fn force_replaces_an_earlier_run_and_nothing_else() {
     fs::write(place.input(), nasty::sound(Format::ALL[0])).unwrap();
     fails(&place.run(&[]), &["not empty", "--force"]);
     assert_eq!(place.run(&["--force"]).status, Some(0));
-    let mut forced = files(&place.out());
+    let mut forced = files_below(&place.out());
     assert_eq!(forced.remove(Path::new("notes")), Some(b"mine".to_vec()));
     let anew = place.path("anew");
     assert_eq!(place.run_on(&place.input(), &anew, &[]).status, Some(0));
-    let anew = files(&anew);
+    let anew = files_below(&anew);
     assert_eq!(
         forced.keys().collect::<Vec<_>>(),
         anew.keys().collect::<Vec<_>>()
@@ -492,7 +473,7 @@ fn reading_and_mapping_the_input_give_the_same() {
     assert_eq!(place.run(&["--csv"]).status, Some(0));
     let output = place.run_on(&place.input(), &read, &["--csv", "--no-mmap"]);
     assert_eq!(output.status, Some(0));
-    let (mut mapped, mut read) = (files(&place.out()), files(&read));
+    let (mut mapped, mut read) = (files_below(&place.out()), files_below(&read));
     for files in [&mut mapped, &mut read] {
         files.remove(Path::new("manifest.json")).unwrap();
     }

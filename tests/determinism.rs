@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use support::captures;
-use support::output::run;
+use support::output::{files_below, run};
 
 /// Ways to divide the work: threads, bytes per batch, bytes per chunk.
 const DIVISIONS: [(&str, &str, &str); 6] = [
@@ -21,22 +21,9 @@ const DIVISIONS: [(&str, &str, &str); 6] = [
     ("2", "300", "100"),
 ];
 
-fn collect(root: &Path, dir: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(root, &path, files);
-        } else {
-            let name = path.strip_prefix(root).unwrap().to_owned();
-            files.insert(name, fs::read(&path).unwrap());
-        }
-    }
-}
-
 /// All files of an output directory; of the manifest all but the timings.
 fn files(out: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut files = BTreeMap::new();
-    collect(out, out, &mut files);
+    let mut files = files_below(out);
     if let Some(manifest) = files.get_mut(Path::new("manifest.json")) {
         let mut value: serde_json::Value = serde_json::from_slice(manifest).unwrap();
         assert!(value.as_object_mut().unwrap().remove("timings").is_some());

@@ -26,7 +26,8 @@ impl TimerClass {
     pub(super) const ALL: [TimerClass; 3] =
         [TimerClass::Opening, TimerClass::Open, TimerClass::Closed];
 
-    const fn of(phase: Phase) -> TimerClass {
+    /// The class of a flow in this phase.
+    pub(super) const fn of(phase: Phase) -> TimerClass {
         match phase {
             Phase::Opening => TimerClass::Opening,
             Phase::Open => TimerClass::Open,

@@ -85,12 +85,7 @@ impl Reassembler {
         source: &dyn PayloadSource,
         sink: &mut dyn EventSink,
     ) {
-        let around = &mut Surroundings {
-            source,
-            sink,
-            policy: OverlapPolicy::First,
-            max_gap: self.config.max_gap,
-        };
+        let around = &mut surroundings(&self.config, source, sink);
         self.stats.segments += 1;
         self.stats.payload_bytes += u64::from(segment.payload.len());
         match self.table.find(&segment.key) {
@@ -107,12 +102,7 @@ impl Reassembler {
         source: &dyn PayloadSource,
         sink: &mut dyn EventSink,
     ) {
-        let around = &mut Surroundings {
-            source,
-            sink,
-            policy: OverlapPolicy::First,
-            max_gap: self.config.max_gap,
-        };
+        let around = &mut surroundings(&self.config, source, sink);
         for class in TimerClass::ALL {
             while let Some((slot, seen)) = self.table.longest_idle(class) {
                 if !self.is_expired(class, seen, watermark) {
@@ -133,12 +123,7 @@ impl Reassembler {
         sink: &mut dyn EventSink,
     ) {
         self.sweep(watermark, source, sink);
-        let around = &mut Surroundings {
-            source,
-            sink,
-            policy: OverlapPolicy::First,
-            max_gap: self.config.max_gap,
-        };
+        let around = &mut surroundings(&self.config, source, sink);
         for class in TimerClass::ALL {
             while let Some((slot, _)) = self.table.longest_idle(class) {
                 self.end(slot, reason, around);
@@ -157,14 +142,7 @@ impl Reassembler {
         let Some(flow) = self.table.get(slot) else {
             return;
         };
-        let class = if flow.phase.is_closed() {
-            TimerClass::Closed
-        } else if flow.phase == connection::Phase::Open {
-            TimerClass::Open
-        } else {
-            TimerClass::Opening
-        };
-        let relation = relation(flow, segment);
+        let (class, relation) = (TimerClass::of(flow.phase), relation(flow, segment));
         if self.is_expired(class, seen, segment.watermark) {
             self.end(slot, timeout_reason(class), around);
             self.begin(segment, encapsulation, around);
@@ -342,6 +320,19 @@ impl Reassembler {
     fn is_expired(&self, class: TimerClass, seen: Timestamp, watermark: Timestamp) -> bool {
         let limit = timeout(&self.config.timeouts, class);
         watermark.since(seen).is_some_and(|silent| silent > limit)
+    }
+}
+
+fn surroundings<'a>(
+    config: &ReassemblyConfig,
+    source: &'a dyn PayloadSource,
+    sink: &'a mut dyn EventSink,
+) -> Surroundings<'a> {
+    Surroundings {
+        source,
+        sink,
+        policy: OverlapPolicy::First,
+        max_gap: config.max_gap,
     }
 }
 

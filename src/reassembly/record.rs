@@ -1,14 +1,13 @@
 //! The end of a flow: its gaps, and its row.
 
 use super::connection::{Connection, Phase, Surroundings};
-use crate::model::{Direction, EndReason, FlowRecord, Gap, GapCause, HalfRecord, Side, TcpFlags};
+use crate::model::{Direction, EndReason, FlowRecord, Gap, HalfRecord, Side, TcpFlags};
 
 /// Finishes a flow: the rest of its bytes and its gaps go to the sink, and then its row.
 ///
 /// `unclosed` is the reason where neither FIN nor RST closed the flow.
 pub(super) fn finish(mut flow: Connection, unclosed: EndReason, around: &mut Surroundings<'_>) {
     let flow_id = flow.flow_id;
-    let mut lost = [false; 2];
     let mut halves = [HalfRecord::default(), HalfRecord::default()];
     let sides = [flow.client, flow.client.other()];
     for (side, direction) in sides.into_iter().zip(Direction::BOTH) {
@@ -17,7 +16,6 @@ pub(super) fn finish(mut flow: Connection, unclosed: EndReason, around: &mut Sur
         record.stream_span = span;
         for hole in &holes {
             record.gap_bytes += hole.end - hole.start;
-            lost[direction.index()] |= hole.cause != GapCause::Limit;
             around.sink.gap(Gap {
                 flow_id,
                 direction,

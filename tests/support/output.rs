@@ -204,3 +204,21 @@ pub fn reassemble(capture: &Path, out: &Path, args: &[String]) -> Result<Results
     }
     Results::read(out)
 }
+
+/// All files below a directory, by their path relative to it.
+pub fn files_below(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    fn collect(root: &Path, directory: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(root, &path, files);
+            } else {
+                let name = path.strip_prefix(root).unwrap().to_owned();
+                files.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    let mut all = BTreeMap::new();
+    collect(directory, directory, &mut all);
+    all
+}
