@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use support::captures;
 use support::output::{files_below, run};
+use support::scenario::Scenario;
 
 /// Ways to divide the work: threads, bytes per batch, bytes per chunk.
 const DIVISIONS: [(&str, &str, &str); 6] = [
@@ -116,6 +117,25 @@ fn own_captures_give_the_same_bytes_when_read_and_when_gaps_are_skipped() {
 #[test]
 fn a_memory_limit_evicts_the_same_flows_however_divided() {
     all_agree(&captures::own(), &["--memory-limit", "300K"]);
+}
+
+/// Which of two neighbouring frames is believed must not depend on whether they were read together.
+#[test]
+fn clocks_that_slip_are_seen_through_however_divided() {
+    let scratch = tempfile::tempdir().unwrap();
+    let captures: Vec<PathBuf> = Scenario::load_all()
+        .iter()
+        .filter(|scenario| scenario.name.contains("clock"))
+        .map(|scenario| {
+            let path = scratch
+                .path()
+                .join(format!("{}.pcap", scenario.name.replace('/', "-")));
+            fs::write(&path, scenario.to_pcap(0)).unwrap();
+            path
+        })
+        .collect();
+    all_agree(&captures, &[]);
+    all_agree(&captures, &["--no-mmap"]);
 }
 
 #[test]

@@ -74,6 +74,10 @@ pub struct Fragment {
     pub payload: Payload,
 }
 
+/// Ordinal of the first segment that a frame of several packets completes, so that its flow id differs
+/// from those of the frame's whole segments; an aggregate of 802.11 holds fewer.
+const PIECED_ORDINAL: u8 = 128;
+
 /// A datagram put together from fragments.
 #[derive(Clone, Debug)]
 pub struct Datagram {
@@ -179,6 +183,7 @@ impl FragmentTable {
         let mut found = Found::default();
         while let Some(fragment) = fresh.pop() {
             if let Some(datagram) = self.take_up(fragment, source, &mut stats) {
+                found.ordinal = if datagram.sole { 0 } else { PIECED_ORDINAL };
                 decoder.datagram(&datagram, &mut found);
                 fresh.extend(found.fragments.drain(..).rev());
             }
@@ -292,11 +297,14 @@ impl Slot {
 struct Found {
     segments: Vec<Segment>,
     fragments: Vec<Fragment>,
+    /// What its first segment gets.
+    ordinal: u8,
 }
 
 impl DecodeSink for Found {
     fn segment(&mut self, segment: Segment) {
-        self.segments.push(segment);
+        let ordinal = self.ordinal;
+        self.segments.push(Segment { ordinal, ..segment });
     }
 
     fn fragment(&mut self, fragment: Fragment) {

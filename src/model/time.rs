@@ -30,6 +30,14 @@ impl Timestamp {
         Some(self.ns()?.saturating_sub(earlier.ns()?))
     }
 
+    /// Whether this time moves the watermark: not if the frame after it lies more than an hour
+    /// earlier. A clock that slips for a single frame would else end every open flow, and stop all
+    /// timers until the capture has come so far. An hour is what an idle flow is given by default.
+    pub fn is_credible_before(self, next: Timestamp) -> bool {
+        const FALL_BACK_NS: i64 = 3600 * 1_000_000_000;
+        self.since(next).is_none_or(|back| back <= FALL_BACK_NS)
+    }
+
     /// The lesser of two times, ignoring [`Timestamp::NONE`].
     #[must_use]
     pub fn earliest(self, other: Timestamp) -> Timestamp {
@@ -52,6 +60,16 @@ mod tests {
         assert_eq!(Timestamp::NONE.earliest(t), t);
         assert_eq!(t.earliest(Timestamp::NONE), t);
         assert_eq!(t.earliest(Timestamp::from_ns(-7)), Timestamp::from_ns(-7));
+    }
+
+    #[test]
+    fn a_time_that_the_next_frame_falls_far_behind_is_not_credible() {
+        let hour = 3_600_000_000_000;
+        let t = Timestamp::from_ns(hour);
+        assert!(t.is_credible_before(Timestamp::from_ns(0)));
+        assert!(!t.is_credible_before(Timestamp::from_ns(-1)));
+        assert!(t.is_credible_before(Timestamp::from_ns(i64::MAX)));
+        assert!(t.is_credible_before(Timestamp::NONE));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::shard::shard_of;
 pub(super) struct DecodedBatch<'input> {
     window: Window<'input>,
     chunks: Vec<(Chunk, u64)>,
+    /// Time of the frame behind it, if there is one.
+    next: Option<Timestamp>,
 }
 
 impl DecodedBatch<'_> {
@@ -39,9 +41,31 @@ pub(super) fn decode<'input>(
         let progressed = batch.end().is_some_and(|end| end != start);
         // One record may be longer than a window; a window of the whole rest always makes progress.
         if progressed || start.offset() + wanted >= input.len() {
-            return Ok(batch);
+            let next = match batch.end() {
+                Some(end) => frame_after(input, end)?,
+                None => None,
+            };
+            return Ok(DecodedBatch { next, ..batch });
         }
         wanted = wanted.saturating_mul(2).max(Walker::ENOUGH);
+    }
+}
+
+/// Time of the first frame from `state` on.
+fn frame_after(input: &Input, state: &WalkState) -> std::io::Result<Option<Timestamp>> {
+    /// Bytes that hold the next record in all but rare cases.
+    const MOSTLY: u64 = 64 << 10;
+    let mut wanted = MOSTLY;
+    loop {
+        let window = input.window(state.offset(), wanted)?;
+        let found = Walker::new(&window, state.clone(), u64::MAX).next();
+        if found.is_some() || window.at_eof() {
+            return Ok(found.map(|frame| frame.ts));
+        }
+        if wanted >= Walker::ENOUGH {
+            return Ok(None);
+        }
+        wanted *= 8;
     }
 }
 
@@ -76,7 +100,11 @@ fn decode_stretch<'input>(
         state = chunk.end.clone();
         chunks.push((chunk, stop_at));
     }
-    Ok(DecodedBatch { window, chunks })
+    Ok(DecodedBatch {
+        window,
+        chunks,
+        next: None,
+    })
 }
 
 /// Cuts `from..stop` at the multiples of `size`, so that where chunks lie does not depend on where
@@ -113,6 +141,8 @@ pub(super) struct JoinedChunk {
     pub(super) first_frame: u64,
     /// The watermark before it.
     pub(super) watermark: Timestamp,
+    /// The watermark at its last frame.
+    pub(super) end_watermark: Timestamp,
     /// Index of its input file.
     pub(super) file_id: u16,
     /// Segments of datagrams that were completed in it, by shard and in frame order. Their frames
@@ -122,6 +152,17 @@ pub(super) struct JoinedChunk {
     pub(super) encapsulations: EncapsulationTable,
     /// Epochs that end in it.
     pub(super) epochs: Vec<EpochEnd>,
+}
+
+impl JoinedChunk {
+    /// The watermark at a frame, numbered within the chunk, whose watermark in the chunk is `local`.
+    pub(super) fn watermark_at(&self, frame: u64, local: Timestamp) -> Timestamp {
+        if frame == self.chunk.walk.frames {
+            self.end_watermark
+        } else {
+            self.watermark.max(local)
+        }
+    }
 }
 
 /// A batch in its place: ready for the shards.
@@ -168,11 +209,22 @@ impl Join {
         input: &Input,
         batch: DecodedBatch<'input>,
     ) -> JoinedBatch<'input> {
-        let DecodedBatch { window, chunks } = batch;
+        let DecodedBatch {
+            window,
+            chunks,
+            mut next,
+        } = batch;
         let end = chunks.last().map_or(0, |(chunk, _)| chunk.end.offset());
+        // For each chunk, the time of the frame behind it.
+        let mut behind = Vec::with_capacity(chunks.len());
+        for (chunk, _) in chunks.iter().rev() {
+            behind.push(next);
+            next = chunk.edges.map(|(first, _)| first).or(next);
+        }
         let mut joined: Vec<JoinedChunk> = chunks
             .into_iter()
-            .map(|(chunk, stop_at)| self.place(&window, chunk, stop_at))
+            .zip(behind.into_iter().rev())
+            .map(|((chunk, stop_at), next)| self.place(&window, chunk, stop_at, next))
             .collect();
         let table = &self.fragments;
         let handed_in: Vec<bool> = joined
@@ -192,21 +244,36 @@ impl Join {
     }
 
     /// The place of a chunk behind those before it.
-    fn place(&mut self, window: &Window<'_>, chunk: Chunk, stop_at: u64) -> JoinedChunk {
+    fn place(
+        &mut self,
+        window: &Window<'_>,
+        chunk: Chunk,
+        stop_at: u64,
+        next: Option<Timestamp>,
+    ) -> JoinedChunk {
         let (first_frame, watermark) = (self.frames, self.watermark);
         self.frames += chunk.walk.frames;
         self.first_ts = self.first_ts.earliest(chunk.first_ts);
         self.watermark = self.watermark.max(chunk.watermark);
+        if let Some((_, last)) = chunk.edges
+            && next.is_none_or(|next| last.is_credible_before(next))
+        {
+            self.watermark = self.watermark.max(last);
+        }
         self.walk.merge(&chunk.walk);
         self.decode.merge(&chunk.decode);
 
         let mut epochs = Vec::new();
         let mut boundary = (first_frame / EPOCH_FRAMES + 1) * EPOCH_FRAMES;
         while boundary <= self.frames {
-            let within = chunk.watermark_after(window, stop_at, boundary - first_frame);
+            let reached = if boundary == self.frames {
+                self.watermark
+            } else {
+                watermark.max(chunk.watermark_after(window, stop_at, boundary - first_frame))
+            };
             epochs.push(EpochEnd {
                 frame: boundary,
-                watermark: watermark.max(within),
+                watermark: reached,
             });
             boundary += EPOCH_FRAMES;
         }
@@ -214,6 +281,7 @@ impl Join {
             chunk,
             first_frame,
             watermark,
+            end_watermark: self.watermark,
             file_id: window.file(),
             defragmented: Vec::new(),
             encapsulations: EncapsulationTable::default(),
@@ -246,11 +314,9 @@ impl Join {
         for mut segment in completed {
             segment.file_id = joined.file_id;
             let (frame, ordinal): (u64, u8) = last;
-            segment.ordinal = if segment.frame == frame {
-                ordinal.saturating_add(1)
-            } else {
-                0
-            };
+            if segment.frame == frame {
+                segment.ordinal = ordinal.saturating_add(1);
+            }
             last = (segment.frame, segment.ordinal);
             if let Some(bucket) = joined.defragmented.get_mut(shard_of(&segment.key)) {
                 bucket.push(segment);
@@ -262,12 +328,11 @@ impl Join {
 /// Hands a chunk's fragments in, with the frame numbers and watermarks of the whole input. Tells
 /// whether there were any.
 fn hand_in_fragments(table: &FragmentTable, joined: &mut JoinedChunk) -> bool {
-    let (first_frame, watermark) = (joined.first_frame, joined.watermark);
     let fragments = joined.chunk.buckets.take_fragments();
     let any = !fragments.is_empty();
     table.add(fragments.into_iter().map(|mut fragment| {
-        fragment.frame += first_frame;
-        fragment.watermark = watermark.max(fragment.watermark);
+        fragment.watermark = joined.watermark_at(fragment.frame, fragment.watermark);
+        fragment.frame += joined.first_frame;
         fragment
     }));
     any

@@ -2,7 +2,7 @@
 
 use crate::capture::{WalkState, WalkStats, Walker, Window};
 use crate::decode::{DecodeOptions, DecodeStats, Decoder, EncapsulationTable};
-use crate::model::Timestamp;
+use crate::model::{RawFrame, Timestamp};
 use crate::shard::Buckets;
 
 /// A decoded chunk. Frame numbers count from 1 in the chunk, and watermarks know nothing of what
@@ -23,8 +23,28 @@ pub(super) struct Chunk {
     pub(super) buckets: Buckets,
     /// Least time in it.
     pub(super) first_ts: Timestamp,
-    /// Greatest time in it.
+    /// Watermark of all its frames but the last.
     pub(super) watermark: Timestamp,
+    /// Times of its first and last frame, unless it holds none.
+    pub(super) edges: Option<(Timestamp, Timestamp)>,
+}
+
+/// Frames with the watermark at each. Whether the last one's own time counts is for the frame
+/// behind it to say, which is not among them.
+fn with_watermark<'a>(
+    frames: impl Iterator<Item = RawFrame<'a>>,
+) -> impl Iterator<Item = (RawFrame<'a>, Timestamp)> {
+    let mut frames = frames.peekable();
+    let mut watermark = Timestamp::NONE;
+    std::iter::from_fn(move || {
+        let frame = frames.next()?;
+        if let Some(next) = frames.peek()
+            && frame.ts.is_credible_before(next.ts)
+        {
+            watermark = watermark.max(frame.ts);
+        }
+        Some((frame, watermark))
+    })
 }
 
 impl Chunk {
@@ -33,12 +53,14 @@ impl Chunk {
         let mut buckets = Buckets::default();
         let mut decoder = Decoder::new(DecodeOptions::default());
         let (mut first_ts, mut watermark) = (Timestamp::NONE, Timestamp::NONE);
+        let mut edges = None;
         let mut walker = Walker::new(window, start.clone(), stop_at);
         let mut number = 0;
-        for frame in walker.by_ref() {
+        for (frame, reached) in with_watermark(walker.by_ref()) {
             number += 1;
             first_ts = first_ts.earliest(frame.ts);
-            watermark = watermark.max(frame.ts);
+            watermark = reached;
+            edges = Some((edges.map_or(frame.ts, |(first, _)| first), frame.ts));
             decoder.frame(&frame, number, watermark, &mut buckets);
         }
         let (end, walk) = walker.finish();
@@ -52,10 +74,11 @@ impl Chunk {
             buckets,
             first_ts,
             watermark,
+            edges,
         }
     }
 
-    /// The watermark after `frames` frames of the chunk, which is walked again for it.
+    /// The watermark at frame `frames` of the chunk, not its last, which is walked again for it.
     pub(super) fn watermark_after(
         &self,
         window: &Window<'_>,
@@ -63,8 +86,9 @@ impl Chunk {
         frames: u64,
     ) -> Timestamp {
         let frames = usize::try_from(frames).unwrap_or(usize::MAX);
-        Walker::new(window, self.start.clone(), stop_at)
+        with_watermark(Walker::new(window, self.start.clone(), stop_at))
             .take(frames)
-            .fold(Timestamp::NONE, |watermark, frame| watermark.max(frame.ts))
+            .last()
+            .map_or(Timestamp::NONE, |(_, watermark)| watermark)
     }
 }

@@ -148,7 +148,7 @@ impl Run<'_> {
             self.check_input()?;
             written?;
             ahead = decoded?;
-            self.hand_over(self.join.frames / EPOCH_FRAMES)?;
+            self.hand_over((self.join.frames / EPOCH_FRAMES, 0))?;
             (control.progress)(Progress {
                 bytes: joined.end,
                 total_bytes: self.input.len(),
@@ -160,14 +160,7 @@ impl Run<'_> {
         } else {
             EndReason::Eof
         };
-        let (watermark, input) = (self.join.watermark, self.input);
-        let finished = self
-            .workers
-            .par_iter_mut()
-            .try_for_each(|worker| worker.finish(watermark, reason, input));
-        self.check_input()?;
-        finished?;
-        self.hand_over(0)?;
+        self.end_flows(reason)?;
         let stats = self.workers.iter().map(Worker::stats).collect();
         let payload = self
             .workers
@@ -189,12 +182,34 @@ impl Run<'_> {
         })
     }
 
-    /// Moves rows from the shards to the tables and writes those of the epochs before `epoch`.
-    fn hand_over(&mut self, epoch: u64) -> Result<(), RunError> {
-        for worker in &mut self.workers {
-            self.tables.add(worker.take_ended());
+    /// Ends all flows, so many at a time, since each becomes a row that waits to be written.
+    fn end_flows(&mut self, reason: EndReason) -> Result<(), RunError> {
+        /// Rows of so many flows take some 50 MB.
+        const AT_ONCE: usize = 1 << 16;
+        let mut open: Vec<u64> = self.workers.iter().flat_map(Worker::open_flows).collect();
+        open.sort_unstable();
+        let bounds = open.iter().skip(AT_ONCE).step_by(AT_ONCE).copied();
+        let epoch = self.join.frames / EPOCH_FRAMES;
+        for bound in bounds.chain([u64::MAX]) {
+            let (watermark, input) = (self.join.watermark, self.input);
+            let ended = self
+                .workers
+                .par_iter_mut()
+                .try_for_each(|worker| worker.finish_before(bound, watermark, reason, input));
+            self.check_input()?;
+            ended?;
+            self.hand_over((epoch, bound))?;
         }
-        Ok(self.tables.write_before(epoch)?)
+        Ok(())
+    }
+
+    /// Moves rows from the shards to the tables and writes those below `bound`, a pair of epoch
+    /// and flow id.
+    fn hand_over(&mut self, bound: (u64, u64)) -> Result<(), RunError> {
+        for worker in &mut self.workers {
+            self.tables.add(worker.take_rows());
+        }
+        Ok(self.tables.write_before(bound)?)
     }
 
     /// Payload is read where it is needed, far from anyone who could return an error.

@@ -1,8 +1,8 @@
 //! The summary tables, written in an order that only the input decides.
 
-use super::worker::Ended;
+use super::worker::Rows;
 use crate::config::Config;
-use crate::model::Gap;
+use crate::model::{FlowRecord, Gap};
 use crate::output::accounting::Accounting;
 use crate::output::{
     FlowCsvWriter, FlowTableWriter, FooterFacts, GapTableWriter, OutputDir, OutputError,
@@ -14,7 +14,7 @@ pub(super) struct Tables {
     flows: FlowTableWriter,
     csv: Option<FlowCsvWriter>,
     gaps: GapTableWriter,
-    waiting: Vec<Ended>,
+    waiting: Rows,
     accounting: Accounting,
 }
 
@@ -43,43 +43,43 @@ impl Tables {
             flows: FlowTableWriter::create(dir, config.payload, footer)?,
             csv,
             gaps: GapTableWriter::create(dir, footer)?,
-            waiting: Vec::new(),
+            waiting: Rows::default(),
             accounting: Accounting::new(),
         })
     }
 
     /// Takes rows from one shard.
-    pub(super) fn add(&mut self, ended: Vec<Ended>) {
-        self.waiting.extend(ended);
+    pub(super) fn add(&mut self, rows: Rows) {
+        self.waiting.flows.extend(rows.flows);
+        self.waiting.gaps.extend(rows.gaps);
     }
 
-    /// Writes the rows of all epochs before `epoch`, by epoch and then by flow id.
-    pub(super) fn write_before(&mut self, epoch: u64) -> Result<(), OutputError> {
-        let (mut ready, waiting): (Vec<Ended>, Vec<Ended>) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|row| row.epoch < epoch);
-        self.waiting = waiting;
-        if ready.is_empty() {
-            return Ok(());
-        }
-        ready.sort_unstable_by_key(|row| (row.epoch, row.flow.flow_id));
-        let gaps: Vec<Gap> = ready
-            .iter_mut()
-            .flat_map(|row| std::mem::take(&mut row.gaps))
-            .collect();
-        let flows: Vec<_> = ready.into_iter().map(|row| row.flow).collect();
+    /// Writes the rows below `bound`, a pair of epoch and flow id, in that order. No row below it
+    /// may follow.
+    pub(super) fn write_before(&mut self, bound: (u64, u64)) -> Result<(), OutputError> {
+        let flows = take_before(&mut self.waiting.flows, bound, |flow: &FlowRecord| {
+            (flow.flow_id, 0, 0)
+        });
+        let gaps = take_before(&mut self.waiting.gaps, bound, |gap: &Gap| {
+            (gap.flow_id, gap.direction.index(), gap.offset)
+        });
         self.accounting.add_flows(&flows);
         self.accounting.add_gaps(&gaps);
-        self.flows.write(&flows)?;
-        if let Some(csv) = &mut self.csv {
-            csv.write(&flows)?;
+        if !flows.is_empty() {
+            self.flows.write(&flows)?;
+            if let Some(csv) = &mut self.csv {
+                csv.write(&flows)?;
+            }
         }
-        self.gaps.write(&gaps)
+        if !gaps.is_empty() {
+            self.gaps.write(&gaps)?;
+        }
+        Ok(())
     }
 
     /// Writes what is left and completes the files.
     pub(super) fn finish(mut self) -> Result<(Accounting, TableSummaries), OutputError> {
-        self.write_before(u64::MAX)?;
+        self.write_before((u64::MAX, u64::MAX))?;
         let summaries = TableSummaries {
             flows: self.flows.finish()?,
             csv: self.csv.map(FlowCsvWriter::finish).transpose()?,
@@ -87,4 +87,18 @@ impl Tables {
         };
         Ok((self.accounting, summaries))
     }
+}
+
+/// Takes the rows below `bound` out, in order of their epoch and then of `place`, whose first member
+/// is the flow's id.
+fn take_before<T, P: Ord>(
+    rows: &mut Vec<(u64, T)>,
+    bound: (u64, u64),
+    place: impl Fn(&T) -> (u64, usize, P),
+) -> Vec<T> {
+    let mut ready: Vec<(u64, T)> = rows
+        .extract_if(.., |(epoch, row)| (*epoch, place(row).0) < bound)
+        .collect();
+    ready.sort_unstable_by_key(|(epoch, row)| (*epoch, place(row)));
+    ready.into_iter().map(|(_, row)| row).collect()
 }

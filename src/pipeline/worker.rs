@@ -7,19 +7,17 @@ use crate::output::{OutputError, PayloadWriter};
 use crate::reassembly::event::{EventSink, StreamData};
 use crate::reassembly::{Reassembler, ReassemblyStats};
 
-/// A flow's row and its gaps, with the epoch in which the flow ended.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) epoch: u64,
-    pub(super) flow: FlowRecord,
-    pub(super) gaps: Vec<Gap>,
+/// Rows, each with the epoch in which it became final.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub(super) flows: Vec<(u64, FlowRecord)>,
+    pub(super) gaps: Vec<(u64, Gap)>,
 }
 
 /// Takes the core's events.
 struct ShardSink {
     writer: Option<PayloadWriter>,
-    ended: Vec<Ended>,
-    gaps: Vec<Gap>,
+    rows: Rows,
     epoch: u64,
 }
 
@@ -31,19 +29,14 @@ impl EventSink for ShardSink {
     }
 
     fn gap(&mut self, gap: Gap) {
-        self.gaps.push(gap);
+        self.rows.gaps.push((self.epoch, gap));
     }
 
     fn flow(&mut self, flow: FlowRecord) {
         if let Some(writer) = &mut self.writer {
             writer.flow_ended(flow.flow_id);
         }
-        let gaps = std::mem::take(&mut self.gaps);
-        self.ended.push(Ended {
-            epoch: self.epoch,
-            flow,
-            gaps,
-        });
+        self.rows.flows.push((self.epoch, flow));
     }
 }
 
@@ -62,8 +55,7 @@ impl Worker {
     ) -> Worker {
         let sink = ShardSink {
             writer,
-            ended: Vec::new(),
-            gaps: Vec::new(),
+            rows: Rows::default(),
             epoch: 0,
         };
         Worker {
@@ -85,20 +77,27 @@ impl Worker {
         self.flush(source)
     }
 
-    /// Ends all flows.
-    pub(super) fn finish(
+    /// Ids of the flows that are open, in no order.
+    pub(super) fn open_flows(&self) -> impl Iterator<Item = u64> + '_ {
+        self.core.open_flows()
+    }
+
+    /// Ends the flows with ids below `bound`.
+    pub(super) fn finish_before(
         &mut self,
+        bound: u64,
         watermark: Timestamp,
         reason: EndReason,
         source: &dyn PayloadSource,
     ) -> Result<(), OutputError> {
-        self.core.finish(watermark, reason, source, &mut self.sink);
+        self.core
+            .finish_before(bound, watermark, reason, source, &mut self.sink);
         self.flush(source)
     }
 
-    /// Rows of flows that have ended since the last call.
-    pub(super) fn take_ended(&mut self) -> Vec<Ended> {
-        std::mem::take(&mut self.sink.ended)
+    /// Rows that became final since the last call.
+    pub(super) fn take_rows(&mut self) -> Rows {
+        std::mem::take(&mut self.sink.rows)
     }
 
     pub(super) fn stats(&self) -> ReassemblyStats {
@@ -145,7 +144,7 @@ impl Worker {
                 let placed = Segment {
                     frame,
                     file_id: joined.file_id,
-                    watermark: joined.watermark.max(segment.watermark),
+                    watermark: joined.watermark_at(segment.frame, segment.watermark),
                     ..segment.clone()
                 };
                 self.core

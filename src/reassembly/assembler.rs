@@ -19,6 +19,11 @@ pub(super) const HISTORY_PIECES: usize = 256;
 /// can make wait, and is far more than reordering ever delays.
 pub(super) const WAITING_PIECES: usize = 1024;
 
+/// Runs that may lie beyond the first hole. When there are more, that hole is final: no reordering
+/// spans so many, and a capture that lacks a part of every segment would else need memory for all
+/// of them. More than [`WAITING_PIECES`], so that what such a hole means for the file is decided.
+pub(super) const OPEN_HOLES: usize = 4096;
+
 /// A run of stream bytes that is new, with its place in the payload file.
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
@@ -233,6 +238,18 @@ impl Assembler {
             });
             self.placed_end = end;
         }
+    }
+
+    /// The first hole, if it is final before its stream is: from then on it counts as captured.
+    pub(super) fn take_final_hole(&mut self) -> Option<(u64, u64)> {
+        if self.captured.islands() <= OPEN_HOLES {
+            return None;
+        }
+        let hole = self.captured.holes(0, u64::MAX).next();
+        if let Some((start, end)) = hole {
+            self.captured.insert(start, end, |_| ());
+        }
+        hole
     }
 
     /// The offsets captured so far.

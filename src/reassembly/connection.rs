@@ -6,8 +6,8 @@ use super::event::{EventSink, FlowName, StreamData};
 use super::half_stream::{Context, HalfStream};
 use super::overlap::OverlapPolicy;
 use crate::model::{
-    ClientBy, Direction, Encapsulation, FlowKey, PayloadSource, Segment, Side, SynFacts, Timestamp,
-    Tunnel,
+    ClientBy, Direction, Encapsulation, FlowKey, Gap, PayloadSource, Segment, Side, SynFacts,
+    Timestamp, Tunnel,
 };
 
 /// How far a connection has come; decides which timeout applies.
@@ -45,6 +45,10 @@ pub(super) struct Half {
     pub payload_bytes: u64,
     /// Payload bytes cut by the snap length.
     pub truncated_bytes: u64,
+    /// Gaps told so far, and their bytes.
+    pub gaps: u64,
+    /// See `gaps`.
+    pub gap_bytes: u64,
     /// What its SYN said.
     pub syn: Option<SynFacts>,
     /// A FIN that lies where the stream may end; a forged one far away closes nothing.
@@ -55,6 +59,8 @@ pub(super) struct Half {
     pub last_ack: Option<u32>,
     /// Last window it announced, unscaled.
     window: u16,
+    /// That window was on a SYN, where it is never scaled (RFC 7323, 2.2).
+    window_on_syn: bool,
 }
 
 /// What a connection needs from outside while it takes a segment.
@@ -235,23 +241,40 @@ impl Connection {
         let own = self.half(side);
         // Both SYNs must carry the option (RFC 7323, 2.2); shifts above 14 count as 14 (2.3).
         let shift = match (scale(own), scale(self.half(side.other()))) {
-            (Some(own), Some(_)) => own.min(14),
+            (Some(scale), Some(_)) if !own.window_on_syn => scale.min(14),
             _ => 0,
         };
         i64::from(own.window) << shift
     }
 
-    /// Finishes both streams, the rest of their bytes going out now. Returns span and holes of the
-    /// half that `side` sends.
-    pub(super) fn finish_half(
-        &mut self,
-        side: Side,
-        around: &mut Surroundings<'_>,
-    ) -> (u64, Vec<super::half_stream::Hole>) {
+    /// Finishes the stream that `side` sends: the rest of its bytes and its gaps go out now. Returns
+    /// its span.
+    pub(super) fn finish_half(&mut self, side: Side, around: &mut Surroundings<'_>) -> u64 {
         let window = self.window_of(side.other());
-        self.with_context(side, window, around, |half, context| {
+        let span = self.with_context(side, window, around, |half, context| {
             half.stream.finish(context)
-        })
+        });
+        self.tell_gaps(side, around);
+        span
+    }
+
+    /// Tells the gaps that became final.
+    fn tell_gaps(&mut self, side: Side, around: &mut Surroundings<'_>) {
+        let (flow_id, direction) = (self.flow_id, self.direction(side));
+        let (half, _) = self.halves_mut(side);
+        for hole in half.stream.final_holes.drain(..) {
+            let length = hole.end - hole.start;
+            half.gaps += 1;
+            half.gap_bytes += length;
+            around.sink.gap(Gap {
+                flow_id,
+                direction,
+                offset: hole.start,
+                length,
+                cause: hole.cause,
+                elided: hole.elided,
+            });
+        }
     }
 
     /// The handshake's whole round trip, which Wireshark compares reordering with.
@@ -291,7 +314,7 @@ impl Connection {
         own.payload_bytes += u64::from(segment.payload.len());
         own.truncated_bytes += u64::from(segment.truncated);
         own.tcp_flags |= segment.flags.0;
-        own.window = segment.window;
+        (own.window, own.window_on_syn) = (segment.window, segment.flags.syn());
         if segment.flags.ack() {
             own.last_ack = Some(segment.ack);
         }
@@ -330,6 +353,7 @@ impl Connection {
         self.with_context(segment.from, window, around, |half, context| {
             half.stream.segment(segment, context);
         });
+        self.tell_gaps(segment.from, around);
         // The acknowledgement of a RST is not trusted: it often is stale, and forged as easily.
         if !segment.flags.ack() || segment.flags.rst() {
             return 0;

@@ -33,7 +33,7 @@ pub struct StreamData {
 pub trait EventSink {
     /// Bytes of a stream. They come in any order of offsets.
     fn data(&mut self, data: StreamData);
-    /// A gap, told when its flow ends, in order of direction and offset.
+    /// A gap, told when it is final: mostly when its flow ends, in order of direction and offset.
     fn gap(&mut self, gap: Gap);
     /// The flow ended; nothing more follows for it.
     fn flow(&mut self, record: FlowRecord);

@@ -131,6 +131,14 @@ impl FlowTable {
         self.index.find(hash, same).copied().map(SlotId)
     }
 
+    /// All flows, by id and slot, in the order of their slots.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, SlotId)> + '_ {
+        (0..).zip(&self.slots).filter_map(|(at, slot)| {
+            let flow_id = slot.as_ref()?.flow.flow_id;
+            Some((flow_id, SlotId(at)))
+        })
+    }
+
     /// How many flows on this key have ended.
     pub(super) fn uses(&self, key: &FlowKey) -> u32 {
         let hash = self.hasher.hash_one(key);

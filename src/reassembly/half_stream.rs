@@ -173,6 +173,8 @@ pub(super) struct HalfStream {
     wild_ack: Option<u32>,
     /// Holes below this offset have been told by [`HalfStream::acknowledge`].
     holes_told: u64,
+    /// Holes that became final, until they are taken.
+    pub final_holes: Vec<Hole>,
     /// What became of the payload.
     pub bytes: Bytes,
 }
@@ -190,6 +192,7 @@ impl Default for HalfStream {
             unseen: None,
             wild_ack: None,
             holes_told: 0,
+            final_holes: Vec::new(),
             bytes: Bytes::default(),
         }
     }
@@ -334,9 +337,9 @@ impl HalfStream {
         }
     }
 
-    /// The stream is over: everything held finds its place or is rejected. Returns its span (the
-    /// highest offset reached) and its holes, ascending.
-    pub(super) fn finish(&mut self, context: &mut Context<'_>) -> (u64, Vec<Hole>) {
+    /// The stream is over: everything held finds its place or is rejected, and every hole is final.
+    /// Returns its span (the highest offset reached).
+    pub(super) fn finish(&mut self, context: &mut Context<'_>) -> u64 {
         self.settle_head(context);
         if let (Base::Head(_), Some(unseen)) = (&self.base, &self.unseen) {
             self.acked = unseen.data();
@@ -351,18 +354,12 @@ impl HalfStream {
             .max(self.truncated.end())
             .max(to_offset(self.fin.unwrap_or(0)))
             .max(to_offset(self.data_acked()));
-        let mut holes = Vec::new();
+        let mut holes = std::mem::take(&mut self.final_holes);
         for (start, end) in captured.holes(0, span) {
-            let cause = if start >= last {
-                GapCause::NotCapturedAtEnd
-            } else if start == 0 {
-                GapCause::NotCapturedAtStart
-            } else {
-                GapCause::Lost
-            };
-            self.split_by_cause(start, end, cause, &mut holes);
+            self.split_by_cause(start, end, last, &mut holes);
         }
-        (span, holes)
+        self.final_holes = holes;
+        span
     }
 
     /// Bytes of state beyond the struct itself.
@@ -380,7 +377,15 @@ impl HalfStream {
             + self.truncated.islands() * size_of::<(u64, u64)>()
     }
 
-    fn split_by_cause(&self, start: u64, end: u64, cause: GapCause, holes: &mut Vec<Hole>) {
+    /// Tells the parts of a hole by their causes. `last` is the end of what was captured.
+    fn split_by_cause(&self, start: u64, end: u64, last: u64, holes: &mut Vec<Hole>) {
+        let cause = if start >= last {
+            GapCause::NotCapturedAtEnd
+        } else if start == 0 {
+            GapCause::NotCapturedAtStart
+        } else {
+            GapCause::Lost
+        };
         let hole = |start, end, cause| Hole {
             start,
             end,
@@ -547,6 +552,13 @@ impl HalfStream {
         if held.truncated > 0 {
             let from = to_offset(offset + i64::from(held.payload.len()));
             self.truncated.insert(from, to_offset(end), |_| ());
+        }
+        while let Some((start, end)) = self.assembler.take_final_hole() {
+            let mut holes = std::mem::take(&mut self.final_holes);
+            self.split_by_cause(start, end, u64::MAX, &mut holes);
+            self.final_holes = holes;
+            // Nothing below is asked for again.
+            self.truncated.insert(0, end, |_| ());
         }
         self.next = self.next.max(end);
     }

@@ -59,6 +59,8 @@ pub struct Reassembler {
     /// Bytes of state beyond the table's own slots.
     memory: usize,
     stats: ReassemblyStats,
+    /// The flows that are still open at the end, by falling id.
+    ending: Option<Vec<(u64, SlotId)>>,
 }
 
 impl Reassembler {
@@ -69,6 +71,7 @@ impl Reassembler {
             table: FlowTable::default(),
             memory: 0,
             stats: ReassemblyStats::default(),
+            ending: None,
         }
     }
 
@@ -105,6 +108,11 @@ impl Reassembler {
         let around = &mut surroundings(&self.config, source, sink);
         for class in TimerClass::ALL {
             while let Some((slot, seen)) = self.table.longest_idle(class) {
+                if seen == Timestamp::NONE && watermark != Timestamp::NONE {
+                    // Last heard of before any frame had a time: it is silent from now on.
+                    self.table.touch(slot, watermark);
+                    continue;
+                }
                 if !self.is_expired(class, seen, watermark) {
                     break;
                 }
@@ -113,22 +121,42 @@ impl Reassembler {
         }
     }
 
-    /// Ends all flows. Those whose timeout has passed at `watermark` end by it, the others for
-    /// `reason`.
-    pub fn finish(
+    /// Ids of the flows that are open, in no order.
+    pub fn open_flows(&self) -> impl Iterator<Item = u64> + '_ {
+        self.table.iter().map(|(flow_id, _)| flow_id)
+    }
+
+    /// Ends the flows with ids below `bound` (and what a SYN inside one of them began). Those whose
+    /// timeout has passed at `watermark` end by it, the others for `reason`. To be called when there
+    /// are no more segments, with rising bounds, the last of them [`u64::MAX`].
+    pub fn finish_before(
         &mut self,
+        bound: u64,
         watermark: Timestamp,
         reason: EndReason,
         source: &dyn PayloadSource,
         sink: &mut dyn EventSink,
     ) {
-        self.sweep(watermark, source, sink);
         let around = &mut surroundings(&self.config, source, sink);
-        for class in TimerClass::ALL {
-            while let Some((slot, _)) = self.table.longest_idle(class) {
-                self.end(slot, reason, around);
-            }
+        let mut open = self.ending.take().unwrap_or_else(|| {
+            let mut open: Vec<_> = self.table.iter().collect();
+            open.sort_unstable_by_key(|&(flow_id, _)| std::cmp::Reverse(flow_id));
+            open
+        });
+        while let Some((_, slot)) = open.pop_if(|(flow_id, _)| *flow_id < bound) {
+            let seen = self.table.seen(slot);
+            let Some(flow) = self.table.get(slot) else {
+                continue;
+            };
+            let class = TimerClass::of(flow.phase);
+            let reason = if self.is_expired(class, seen, watermark) {
+                timeout_reason(class)
+            } else {
+                reason
+            };
+            self.end(slot, reason, around);
         }
+        self.ending = Some(open);
     }
 
     fn continue_key(

@@ -1,32 +1,17 @@
 //! The end of a flow: its gaps, and its row.
 
 use super::connection::{Connection, Phase, Surroundings};
-use crate::model::{Direction, EndReason, FlowRecord, Gap, HalfRecord, Side, TcpFlags};
+use crate::model::{Direction, EndReason, FlowRecord, HalfRecord, Side, TcpFlags};
 
 /// Finishes a flow: the rest of its bytes and its gaps go to the sink, and then its row.
 ///
 /// `unclosed` is the reason where neither FIN nor RST closed the flow.
 pub(super) fn finish(mut flow: Connection, unclosed: EndReason, around: &mut Surroundings<'_>) {
-    let flow_id = flow.flow_id;
     let mut halves = [HalfRecord::default(), HalfRecord::default()];
     let sides = [flow.client, flow.client.other()];
     for (side, direction) in sides.into_iter().zip(Direction::BOTH) {
-        let (span, holes) = flow.finish_half(side, around);
-        let mut record = half_record(&flow, side);
-        record.stream_span = span;
-        for hole in &holes {
-            record.gap_bytes += hole.end - hole.start;
-            around.sink.gap(Gap {
-                flow_id,
-                direction,
-                offset: hole.start,
-                length: hole.end - hole.start,
-                cause: hole.cause,
-                elided: hole.elided,
-            });
-        }
-        record.gaps = holes.len() as u64;
-        halves[direction.index()] = record;
+        let stream_span = flow.finish_half(side, around);
+        halves[direction.index()] = half_record(&flow, side, stream_span);
     }
     let end_reason = match flow.phase {
         Phase::Finished => EndReason::Fin,
@@ -38,7 +23,7 @@ pub(super) fn finish(mut flow: Connection, unclosed: EndReason, around: &mut Sur
         .iter()
         .all(|half| half.gaps == 0 && half.truncated_bytes == 0 && half.conflict_bytes == 0);
     around.sink.flow(FlowRecord {
-        flow_id,
+        flow_id: flow.flow_id,
         key: flow.key,
         client: flow.client,
         client_by: flow.client_by,
@@ -63,7 +48,7 @@ pub(super) fn finish(mut flow: Connection, unclosed: EndReason, around: &mut Sur
     });
 }
 
-fn half_record(flow: &Connection, side: Side) -> HalfRecord {
+fn half_record(flow: &Connection, side: Side, stream_span: u64) -> HalfRecord {
     let half = flow.half(side);
     let (bytes, counts) = (half.stream.bytes, half.analysis.counts);
     HalfRecord {
@@ -71,9 +56,9 @@ fn half_record(flow: &Connection, side: Side) -> HalfRecord {
         ip_bytes: half.ip_bytes,
         payload_bytes: half.payload_bytes,
         stream_bytes: bytes.unique,
-        stream_span: 0,
-        gap_bytes: 0,
-        gaps: 0,
+        stream_span,
+        gap_bytes: half.gap_bytes,
+        gaps: half.gaps,
         retrans_packets: counts.retrans_packets,
         retrans_bytes: counts.retrans_bytes,
         ooo_packets: counts.ooo_packets,

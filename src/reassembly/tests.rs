@@ -5,6 +5,9 @@
     reason = "numbers in tests are small"
 )]
 
+mod limits;
+
+use super::assembler::OPEN_HOLES;
 use super::event::{EventSink, StreamData};
 use super::testing::{SegmentBuilder as B, ms};
 use super::*;
@@ -17,6 +20,7 @@ struct Recorder {
     data: Vec<StreamData>,
     gaps: Vec<Gap>,
     flows: Vec<FlowRecord>,
+    stats: ReassemblyStats,
 }
 
 impl EventSink for Recorder {
@@ -72,8 +76,9 @@ fn run_with(config: ReassemblyConfig, input: &[u8], segments: Vec<B>) -> Recorde
         segment.watermark = watermark;
         core.segment(&segment, &Encapsulation::default(), input, &mut recorder);
     }
-    core.finish(watermark, EndReason::Eof, input, &mut recorder);
+    core.finish_before(u64::MAX, watermark, EndReason::Eof, input, &mut recorder);
     assert_eq!((core.memory, core.table.len()), (0, 0), "state leaked");
+    recorder.stats = core.stats();
     recorder
 }
 

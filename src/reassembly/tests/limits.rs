@@ -1,0 +1,108 @@
+//! What state may cost, and when it is let go.
+
+use super::*;
+use crate::model::{Endpoint, FlowKey};
+
+fn headers_only(segments: u32, step: u32) -> Vec<B> {
+    let mut all = handshake();
+    all.extend((0..segments).map(|i| {
+        B::client(100 + i * step, 500)
+            .payload(u64::from(i) % 50, 4)
+            .truncated(step - 4)
+    }));
+    all
+}
+
+#[test]
+fn a_capture_that_lacks_part_of_every_segment_costs_bounded_state() {
+    const SEGMENTS: u32 = 20_000;
+    let out = run(INPUT, headers_only(SEGMENTS, 100));
+    let [flow] = &out.flows[..] else {
+        panic!("{} flows", out.flows.len())
+    };
+    let half = &flow.halves[0];
+    assert_eq!(half.gaps, u64::from(SEGMENTS));
+    assert_eq!(half.gap_bytes, 96 * u64::from(SEGMENTS));
+    assert_eq!(half.stream_bytes, 4 * u64::from(SEGMENTS));
+    assert_eq!(half.stream_span, 100 * u64::from(SEGMENTS));
+    for (gap, i) in out.gaps.iter().zip(0..) {
+        assert_eq!((gap.offset, gap.length), (100 * i + 4, 96));
+        assert_eq!(gap.cause, GapCause::Truncated);
+    }
+    assert!(
+        out.stats.peak_memory < 200_000,
+        "{} bytes",
+        out.stats.peak_memory
+    );
+}
+
+#[test]
+fn a_hole_that_became_final_takes_no_more_bytes_and_loses_none_unseen() {
+    let mut all = headers_only(OPEN_HOLES as u32 + 10, 100);
+    all.push(B::client(110, 500).payload(0, 20));
+    // This one is still open.
+    all.push(B::client(100 + 100 * 2000 + 10, 500).payload(0, 20));
+    let out = run(INPUT, all);
+    let half = &out.flows[0].halves[0];
+    assert_eq!((half.overlap_bytes, half.unverified_bytes), (20, 20));
+    assert_eq!(
+        half.stream_bytes,
+        4 * (OPEN_HOLES as u64 + 10) + 20,
+        "the open hole takes what comes"
+    );
+    assert_eq!(half.stream_bytes + half.gap_bytes, half.stream_span);
+    assert_eq!(
+        half.gap_bytes,
+        out.gaps.iter().map(|gap| gap.length).sum::<u64>()
+    );
+}
+
+/// A core with flows on as many ports, each of one SYN.
+fn opened(ports: u16, ts: Timestamp) -> (Reassembler, Recorder) {
+    let mut core = Reassembler::new(config());
+    let mut recorder = Recorder::default();
+    for port in 1..=ports {
+        let mut segment = B::client(99, 0).syn().frame(u64::from(port)).build();
+        (segment.key, segment.from) = FlowKey::v4(
+            Endpoint::v4([10, 0, 0, 1], port),
+            Endpoint::v4([10, 0, 0, 2], 80),
+        );
+        (segment.ts, segment.watermark) = (ts, ts);
+        core.segment(
+            &segment,
+            &Encapsulation::default(),
+            &INPUT.to_vec(),
+            &mut recorder,
+        );
+    }
+    (core, recorder)
+}
+
+#[test]
+fn flows_end_in_ranges_of_their_ids() {
+    let (mut core, mut recorder) = opened(100, Timestamp::from_ns(0));
+    let now = Timestamp::from_ns(0);
+    for bound in [30, 70, u64::MAX] {
+        core.finish_before(bound, now, EndReason::Eof, &INPUT.to_vec(), &mut recorder);
+        assert!(recorder.flows.iter().all(|flow| flow.flow_id < bound));
+        assert_eq!(recorder.flows.len() as u64, bound.min(101) - 1);
+    }
+    assert_eq!(core.open_flows().count(), 0);
+    assert!(
+        recorder
+            .flows
+            .iter()
+            .all(|f| f.end_reason == EndReason::Eof)
+    );
+}
+
+#[test]
+fn a_flow_without_times_holds_no_timer_up() {
+    let (mut core, mut recorder) = opened(2, Timestamp::NONE);
+    let input = &INPUT.to_vec();
+    let second = 1_000_000_000;
+    core.sweep(Timestamp::from_ns(0), input, &mut recorder);
+    assert_eq!(recorder.flows.len(), 0, "silent since just now");
+    core.sweep(Timestamp::from_ns(131 * second), input, &mut recorder);
+    assert_eq!(recorder.flows.len(), 2);
+}
