@@ -389,7 +389,7 @@ impl Connection {
             }
         };
         let (sink, named) = (&mut *around.sink, &mut self.named);
-        let mut place = |run: super::assembler::Placed| {
+        let mut place = |run: super::layout::Placed| {
             *named = true;
             sink.data(StreamData {
                 flow,

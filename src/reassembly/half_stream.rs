@@ -1,7 +1,8 @@
 //! One direction of a flow: from 32-bit sequence numbers to stream offsets, and what may count as
 //! stream data at all.
 
-use super::assembler::{Assembler, Outcome, Placed};
+use super::assembler::{Assembler, Outcome};
+use super::layout::Placed;
 use super::overlap::OverlapPolicy;
 use super::ranges::RangeSet;
 use crate::model::seq::{distance, unwrap};

@@ -12,6 +12,7 @@ pub mod event;
 mod flow_table;
 mod half_stream;
 mod identity;
+mod layout;
 mod overlap;
 mod ranges;
 mod record;
