@@ -1,5 +1,11 @@
 //! What the user asked for, validated. Everything that decides the output stands here.
 
+mod overlap;
+mod policy;
+
+pub use overlap::OverlapPolicy;
+pub use policy::{FragmentPolicy, Network, PolicyMap, PolicyRule};
+
 use std::path::PathBuf;
 
 /// How many shards the flows are spread over. The output's eviction decisions depend on it, so it
@@ -65,6 +71,12 @@ pub struct ReassemblyConfig {
     pub max_gap: u64,
     /// Bytes of state that one shard may hold.
     pub shard_memory: u64,
+    /// Which of two copies of a byte stands, by the receiver's network.
+    pub overlap: PolicyMap<OverlapPolicy>,
+    /// Bytes of each stream that are kept; more is counted, and a gap.
+    pub max_stream_bytes: u64,
+    /// Tell what became of every payload segment.
+    pub segments: bool,
 }
 
 /// How much of the input is one unit of work. Neither number changes the output.

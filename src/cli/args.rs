@@ -6,7 +6,8 @@ use clap::{Parser, ValueEnum};
 
 use super::units;
 use crate::config::{
-    BatchConfig, Config, GapMode, PayloadMode, ReassemblyConfig, SHARDS, Timeouts,
+    BatchConfig, Config, GapMode, OverlapPolicy, PayloadMode, PolicyMap, PolicyRule,
+    ReassemblyConfig, SHARDS, Timeouts,
 };
 
 /// Reassemble the TCP streams of a capture: one payload file per stream direction, and a summary
@@ -66,6 +67,24 @@ pub(super) struct Args {
     /// A hole larger than this is closed up in the payload file, and its row says so
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = units::size)]
     max_gap: u64,
+
+    /// Which of two copies of stream bytes stands: first, last, bsd, linux, old-linux, solaris,
+    /// windows or vista; NET=POLICY for receivers in one network, and again for more
+    #[arg(
+        long,
+        value_name = "[NET=]POLICY",
+        default_value = "first",
+        value_delimiter = ','
+    )]
+    overlap_policy: Vec<PolicyRule<OverlapPolicy>>,
+
+    /// Keep only so much of each stream; the rest is counted, and a gap with the cause limit
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    max_stream_bytes: Option<u64>,
+
+    /// Write segments.parquet: every payload segment, where its bytes lie, what became of them
+    #[arg(long)]
+    segments: bool,
 
     /// Write flows.csv beside flows.parquet
     #[arg(long)]
@@ -160,6 +179,9 @@ impl Args {
                     GapMode::Skip => 0,
                 },
                 shard_memory: self.memory_limit / SHARDS as u64,
+                overlap: PolicyMap::new(self.overlap_policy.iter().copied()),
+                max_stream_bytes: self.max_stream_bytes.unwrap_or(u64::MAX),
+                segments: self.segments,
             },
             batch: BatchConfig {
                 batch_bytes: self.batch_bytes.unwrap_or(defaults.batch_bytes),

@@ -1,6 +1,7 @@
 //! The data that passes between the rooms. It imports nothing of the crate.
 
 pub mod encapsulation;
+pub mod evidence;
 pub mod flow_key;
 pub mod flow_record;
 pub mod frame;
@@ -10,6 +11,7 @@ pub mod seq;
 pub mod time;
 
 pub use encapsulation::{Encapsulation, Tunnel};
+pub use evidence::{Conflict, SegmentFacts, SegmentKind, SegmentPart};
 pub use flow_key::{Endpoint, FlowKey, Side};
 pub use flow_record::{
     ClientBy, ConnState, Direction, EndReason, FlowRecord, Gap, GapCause, HalfRecord, SynFacts,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{ConnState, EndReason, FlowRecord, Gap, GapCause, HalfRecord};
+use crate::model::{Conflict, ConnState, EndReason, FlowRecord, Gap, GapCause, HalfRecord};
 
 /// Counters by a name.
 pub type Counts = BTreeMap<String, u64>;
@@ -129,6 +129,10 @@ pub struct ConflictAccounting {
     pub flows: u64,
     /// Bytes that differ from the byte kept.
     pub bytes: u64,
+    /// Rows of the conflict table.
+    pub rows: u64,
+    /// Bytes that differ, as those rows count them.
+    pub bytes_in_rows: u64,
 }
 
 impl Accounting {
@@ -164,6 +168,12 @@ impl Accounting {
             self.conflicts.flows += u64::from(conflict_bytes > 0);
             self.conflicts.bytes += conflict_bytes;
         }
+    }
+
+    /// Counts conflicts whose rows are written.
+    pub fn add_conflicts(&mut self, conflicts: &[Conflict]) {
+        self.conflicts.rows += conflicts.len() as u64;
+        self.conflicts.bytes_in_rows += conflicts.iter().map(|c| c.differing).sum::<u64>();
     }
 
     /// Counts gaps whose rows are written.
@@ -242,6 +252,11 @@ impl Accounting {
             "conflicting bytes = payload conflicting, not kept",
             conflicts.bytes,
             payload.conflicting_not_kept,
+        )?;
+        equal(
+            "conflicting bytes = differing bytes in the rows of conflicts",
+            conflicts.bytes,
+            conflicts.bytes_in_rows,
         )
     }
 }
@@ -334,7 +349,12 @@ mod tests {
             bytes_by_cause: Counts::from([("lost".to_owned(), 9)]),
             bytes_in_flows: 9,
         };
-        accounting.conflicts = ConflictAccounting { flows: 1, bytes: 4 };
+        accounting.conflicts = ConflictAccounting {
+            flows: 1,
+            bytes: 4,
+            rows: 1,
+            bytes_in_rows: 4,
+        };
         accounting
     }
 
@@ -349,7 +369,7 @@ mod tests {
     /// Each identity, broken alone, is the one that is named.
     #[test]
     fn what_does_not_is_named() {
-        let breaks: [(Break, &str); 12] = [
+        let breaks: [(Break, &str); 13] = [
             (|a| a.frames.total += 1, "frames = tcp"),
             (|a| a.payload.captured += 1, "captured payload ="),
             (|a| a.payload.unverified += 1, "unverified payload"),
@@ -370,7 +390,11 @@ mod tests {
                 "gap bytes = gap bytes in the flows' rows",
             ),
             (|a| a.payload.spanned += 1, "spans of streams"),
-            (|a| a.conflicts.bytes += 1, "conflicting bytes"),
+            (|a| a.conflicts.bytes += 1, "conflicting bytes = payload"),
+            (
+                |a| a.conflicts.bytes_in_rows += 1,
+                "conflicting bytes = differing",
+            ),
         ];
         for (break_it, expected) in breaks {
             let mut accounting = sound();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use arrow_array::builder::{
-    ArrayBuilder, BooleanBuilder, Int32Builder, Int64Builder, StringBuilder,
+    ArrayBuilder, BinaryBuilder, BooleanBuilder, Int32Builder, Int64Builder, StringBuilder,
     StringDictionaryBuilder, TimestampMicrosecondBuilder, UInt8Builder, UInt16Builder,
     UInt32Builder,
 };
@@ -31,6 +31,7 @@ enum Values {
     Time(TimestampMicrosecondBuilder),
     Text(StringBuilder),
     Name(StringDictionaryBuilder<Int8Type>),
+    Bytes(BinaryBuilder),
 }
 
 impl<R> ColumnBuilder<R> {
@@ -47,6 +48,7 @@ impl<R> ColumnBuilder<R> {
             }
             Cell::Text(_) | Cell::OptText(_) => Values::Text(StringBuilder::new()),
             Cell::Name(_) => Values::Name(StringDictionaryBuilder::new()),
+            Cell::Bytes(_) => Values::Bytes(BinaryBuilder::new()),
         };
         ColumnBuilder {
             cell,
@@ -88,6 +90,7 @@ impl<R> ColumnBuilder<R> {
                     b.append(f(row))?;
                 }
             }
+            (Cell::Bytes(f), Values::Bytes(b)) => rows.iter().for_each(|r| b.append_value(f(r))),
             _ => unreachable!("the builder was made for its cell"),
         }
         Ok(())
@@ -105,6 +108,7 @@ impl<R> ColumnBuilder<R> {
             Values::Time(b) => Arc::new(b.finish()),
             Values::Text(b) => Arc::new(b.finish()),
             Values::Name(b) => ArrayBuilder::finish(b),
+            Values::Bytes(b) => Arc::new(b.finish()),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::directory::{OutputDir, PendingFile};
 use super::error::OutputError;
 use super::parquet_table::TableSummary;
 use super::schema::{Cell, Column};
-use super::text::{push_rfc3339, push_signed, push_unsigned};
+use super::text::{push_hex, push_rfc3339, push_signed, push_unsigned};
 
 /// A CSV table of rows `R` under way. Nothing appears under its name until it is finished.
 pub struct CsvTableWriter<R> {
@@ -100,6 +100,7 @@ fn push_cell<R>(out: &mut String, cell: &Cell<R>, row: &R) {
         Cell::OptBool(f) => f(row).into_iter().for_each(|v| out.push_str(flag(v))),
         Cell::OptTime(f) => f(row).into_iter().for_each(|v| push_rfc3339(out, v)),
         Cell::Name(f) => out.push_str(f(row)),
+        Cell::Bytes(f) => f(row).iter().for_each(|&byte| push_hex(out, byte)),
         Cell::Text(f) => {
             f(row, out);
             guard(out);

@@ -18,10 +18,21 @@ pub const FLOWS_FILE: &str = "flows.parquet";
 pub const FLOWS_CSV_FILE: &str = "flows.csv";
 /// The table of gaps.
 pub const GAPS_FILE: &str = "gaps.parquet";
+/// The table of conflicts.
+pub const CONFLICTS_FILE: &str = "conflicts.parquet";
+/// The table of segments.
+pub const SEGMENTS_FILE: &str = "segments.parquet";
 
 /// What an earlier run may have left, in the order in which it is removed: without its manifest a
 /// directory no longer claims to be complete, whatever happens next.
-const OWN_FILES: [&str; 4] = [MANIFEST_FILE, FLOWS_FILE, FLOWS_CSV_FILE, GAPS_FILE];
+const OWN_FILES: [&str; 6] = [
+    MANIFEST_FILE,
+    FLOWS_FILE,
+    FLOWS_CSV_FILE,
+    GAPS_FILE,
+    CONFLICTS_FILE,
+    SEGMENTS_FILE,
+];
 
 /// A directory that is ready to be written to. It holds one descriptor.
 #[derive(Debug)]

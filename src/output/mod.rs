@@ -8,6 +8,7 @@
 pub mod accounting;
 mod builder;
 pub mod community_id;
+pub mod conflicts_table;
 pub mod csv_table;
 pub mod descriptors;
 pub mod directory;
@@ -18,10 +19,12 @@ pub mod manifest;
 pub mod parquet_table;
 pub mod payload_files;
 pub mod schema;
+pub mod segments_table;
 pub mod stream_path;
 pub mod text;
 
 pub use accounting::{Accounting, AccountingError};
+pub use conflicts_table::ConflictTableWriter;
 pub use csv_table::CsvTableWriter;
 pub use descriptors::DescriptorBudget;
 pub use directory::OutputDir;
@@ -32,6 +35,7 @@ pub use manifest::Manifest;
 pub use parquet_table::{FooterFacts, TableSummary};
 pub use payload_files::{PayloadTotals, PayloadWriter};
 pub use schema::Column;
+pub use segments_table::SegmentTableWriter;
 pub use stream_path::stream_path;
 
 /// Version of the tables' columns and of the manifest. It changes with the meaning or the type of

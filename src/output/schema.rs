@@ -30,6 +30,8 @@ pub enum Cell<R> {
     OptText(fn(&R, &mut String) -> bool),
     /// One of a few names.
     Name(fn(&R) -> &'static str),
+    /// Bytes from the wire; as text in hexadecimal.
+    Bytes(fn(&R) -> &[u8]),
 }
 
 // Function pointers are `Copy` whatever `R` is; a derive would ask it of `R` as well.
@@ -61,6 +63,7 @@ impl<R> Cell<R> {
             ),
             Cell::Text(_) => (DataType::Utf8, false),
             Cell::OptText(_) => (DataType::Utf8, true),
+            Cell::Bytes(_) => (DataType::Binary, false),
             Cell::Name(_) => (
                 DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Utf8)),
                 false,

@@ -21,6 +21,11 @@ pub(super) fn push_ip(out: &mut String, ip: IpAddr) {
     }
 }
 
+/// Appends a byte as two hexadecimal digits.
+pub(super) fn push_hex(out: &mut String, byte: u8) {
+    let _ = write!(out, "{byte:02x}");
+}
+
 /// Appends a number in decimal.
 pub(super) fn push_unsigned(out: &mut String, mut value: u64) {
     let mut digits = [b'0'; 20];

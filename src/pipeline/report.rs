@@ -64,7 +64,7 @@ pub(super) fn config_value(config: &Config) -> Value {
         "handshake_timeout_ns": timeouts.handshake,
         "close_linger_ns": timeouts.close_linger,
         "fragment_timeout_ns": timeouts.fragment,
-        "overlap_policy": "first",
+        "overlap_policy": config.reassembly.overlap.to_string(),
         "payload": match config.payload {
             PayloadMode::Files => "files",
             PayloadMode::None => "none",
@@ -74,6 +74,9 @@ pub(super) fn config_value(config: &Config) -> Value {
             GapMode::Skip => "skip",
         },
         "max_gap": config.reassembly.max_gap,
+        "max_stream_bytes": (config.reassembly.max_stream_bytes != u64::MAX)
+            .then_some(config.reassembly.max_stream_bytes),
+        "segments": config.reassembly.segments,
     })
 }
 
@@ -148,6 +151,10 @@ pub(super) fn complete(
     let mut outputs = BTreeMap::new();
     outputs.insert("flows.parquet".to_owned(), tables.flows.into());
     outputs.insert("gaps.parquet".to_owned(), tables.gaps.into());
+    outputs.insert("conflicts.parquet".to_owned(), tables.conflicts.into());
+    if let Some(segments) = tables.segments {
+        outputs.insert("segments.parquet".to_owned(), segments.into());
+    }
     if let Some(csv) = tables.csv {
         outputs.insert("flows.csv".to_owned(), csv.into());
     }

@@ -2,11 +2,11 @@
 
 use super::worker::Rows;
 use crate::config::Config;
-use crate::model::{FlowRecord, Gap};
+use crate::model::{Conflict, FlowRecord, Gap, SegmentPart};
 use crate::output::accounting::Accounting;
 use crate::output::{
-    FlowCsvWriter, FlowTableWriter, FooterFacts, GapTableWriter, OutputDir, OutputError,
-    TableSummary,
+    ConflictTableWriter, FlowCsvWriter, FlowTableWriter, FooterFacts, GapTableWriter, OutputDir,
+    OutputError, SegmentTableWriter, TableSummary,
 };
 
 /// The tables of a run, and the rows that wait for their epoch to end.
@@ -14,6 +14,8 @@ pub(super) struct Tables {
     flows: FlowTableWriter,
     csv: Option<FlowCsvWriter>,
     gaps: GapTableWriter,
+    conflicts: ConflictTableWriter,
+    segments: Option<SegmentTableWriter>,
     waiting: Rows,
     accounting: Accounting,
 }
@@ -27,6 +29,10 @@ pub struct TableSummaries {
     pub csv: Option<TableSummary>,
     /// `gaps.parquet`.
     pub gaps: TableSummary,
+    /// `conflicts.parquet`.
+    pub conflicts: TableSummary,
+    /// `segments.parquet`.
+    pub segments: Option<TableSummary>,
 }
 
 impl Tables {
@@ -43,6 +49,12 @@ impl Tables {
             flows: FlowTableWriter::create(dir, config.payload, footer)?,
             csv,
             gaps: GapTableWriter::create(dir, footer)?,
+            conflicts: ConflictTableWriter::create(dir, footer)?,
+            segments: config
+                .reassembly
+                .segments
+                .then(|| SegmentTableWriter::create(dir, footer))
+                .transpose()?,
             waiting: Rows::default(),
             accounting: Accounting::new(),
         })
@@ -52,6 +64,8 @@ impl Tables {
     pub(super) fn add(&mut self, rows: Rows) {
         self.waiting.flows.extend(rows.flows);
         self.waiting.gaps.extend(rows.gaps);
+        self.waiting.conflicts.extend(rows.conflicts);
+        self.waiting.segments.extend(rows.segments);
     }
 
     /// Writes the rows below `bound`, a pair of epoch and flow id, in that order. No row below it
@@ -63,8 +77,17 @@ impl Tables {
         let gaps = take_before(&mut self.waiting.gaps, bound, |gap: &Gap| {
             (gap.flow_id, gap.direction.index(), gap.offset)
         });
+        let conflicts = take_before(&mut self.waiting.conflicts, bound, |c: &Conflict| {
+            // A later frame's decision comes after an earlier one's.
+            let frame = c.kept_frame.max(c.refused_frame);
+            (c.flow_id, c.direction.index(), (frame, c.offset))
+        });
+        let segments = take_before(&mut self.waiting.segments, bound, |part: &SegmentPart| {
+            (part.flow_id, 0, (part.facts.frame, part.offset))
+        });
         self.accounting.add_flows(&flows);
         self.accounting.add_gaps(&gaps);
+        self.accounting.add_conflicts(&conflicts);
         if !flows.is_empty() {
             self.flows.write(&flows)?;
             if let Some(csv) = &mut self.csv {
@@ -73,6 +96,14 @@ impl Tables {
         }
         if !gaps.is_empty() {
             self.gaps.write(&gaps)?;
+        }
+        if !conflicts.is_empty() {
+            self.conflicts.write(&conflicts)?;
+        }
+        if let Some(table) = &mut self.segments
+            && !segments.is_empty()
+        {
+            table.write(&segments)?;
         }
         Ok(())
     }
@@ -84,6 +115,8 @@ impl Tables {
             flows: self.flows.finish()?,
             csv: self.csv.map(FlowCsvWriter::finish).transpose()?,
             gaps: self.gaps.finish()?,
+            conflicts: self.conflicts.finish()?,
+            segments: self.segments.map(SegmentTableWriter::finish).transpose()?,
         };
         Ok((self.accounting, summaries))
     }

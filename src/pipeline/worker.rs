@@ -2,7 +2,9 @@
 
 use super::batch::{JoinedBatch, JoinedChunk};
 use crate::config::{EPOCH_FRAMES, ReassemblyConfig};
-use crate::model::{EndReason, FlowRecord, Gap, PayloadSource, Segment, Timestamp};
+use crate::model::{
+    Conflict, EndReason, FlowRecord, Gap, PayloadSource, Segment, SegmentPart, Timestamp,
+};
 use crate::output::{OutputError, PayloadWriter};
 use crate::reassembly::event::{EventSink, StreamData};
 use crate::reassembly::{Reassembler, ReassemblyStats};
@@ -12,6 +14,8 @@ use crate::reassembly::{Reassembler, ReassemblyStats};
 pub(super) struct Rows {
     pub(super) flows: Vec<(u64, FlowRecord)>,
     pub(super) gaps: Vec<(u64, Gap)>,
+    pub(super) conflicts: Vec<(u64, Conflict)>,
+    pub(super) segments: Vec<(u64, SegmentPart)>,
 }
 
 /// Takes the core's events.
@@ -30,6 +34,14 @@ impl EventSink for ShardSink {
 
     fn gap(&mut self, gap: Gap) {
         self.rows.gaps.push((self.epoch, gap));
+    }
+
+    fn conflict(&mut self, conflict: Conflict) {
+        self.rows.conflicts.push((self.epoch, conflict));
+    }
+
+    fn segment(&mut self, part: SegmentPart) {
+        self.rows.segments.push((self.epoch, part));
     }
 
     fn flow(&mut self, flow: FlowRecord) {

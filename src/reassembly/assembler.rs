@@ -1,32 +1,46 @@
-//! Places the bytes of one half-stream: what is new, what was there, where it goes in the file.
+//! Places the bytes of one half-stream: what is new, what was there, and which copy stands.
 //!
-//! Payload is never held, only references to recent pieces of it, to compare later copies with.
+//! Payload is never held, only references to recent pieces of it. Under a policy by which a later
+//! copy may stand, pieces are told only once nothing can replace them: when the receiver has
+//! acknowledged them, or when too many others have come. So every byte is told once.
 
 use std::collections::VecDeque;
 
+use super::history::{HISTORY_PIECES, History, Piece, sub};
 use super::layout::{Layout, Placed};
-use super::overlap::{OverlapPolicy, Winner, differing_bytes};
-use super::ranges::{Part, RangeSet};
-use crate::model::{Payload, PayloadSource};
-
-/// Pieces kept for comparison with later copies. A copy of something older still counts as
-/// overlap, but as not verified. The number is a choice: at 1,460 bytes a segment it spans 370 KB,
-/// more than a round trip's worth of most paths, and costs 12 KB for a busy half-stream.
-pub(super) const HISTORY_PIECES: usize = 256;
+use super::notes::{Clash, Notes, Part, SHOWN_BYTES};
+use super::overlap::{Bounds, Difference, OverlapPolicy, difference};
+use super::ranges::{self, RangeSet};
+use crate::model::{Payload, PayloadSource, SegmentKind};
 
 /// Runs that may lie beyond the first hole. When there are more, that hole is final: no reordering
 /// spans so many, and a capture that lacks a part of every segment would else need memory for all
-/// of them. More than [`super::layout::WAITING_RUNS`], so that what such a hole means for the file is decided.
+/// of them. More than [`super::layout::WAITING_RUNS`] and [`HISTORY_PIECES`] together, so that what
+/// such a hole means for the file is decided.
 pub(super) const OPEN_HOLES: usize = 4096;
 
-/// What became of the bytes of an inserted segment. The fields add up to its length.
+/// What an insertion needs from outside.
+pub(super) struct Rules<'a> {
+    /// Gives the bytes, for comparison.
+    pub source: &'a dyn PayloadSource,
+    /// Who wins an overlap.
+    pub policy: OverlapPolicy,
+    /// Holes larger than this are closed up in the file, bytes.
+    pub max_gap: u64,
+    /// Takes new stream bytes.
+    pub place: &'a mut dyn FnMut(Placed),
+    /// Takes what else there is to tell.
+    pub notes: &'a mut Notes,
+}
+
+/// What became of the bytes of an inserted segment. The first four add up to its length.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Outcome {
     /// New bytes, kept.
     pub unique: u64,
     /// Bytes seen before that are the same, or could not be compared.
     pub duplicate: u64,
-    /// Bytes seen before that differ and were not kept.
+    /// Bytes seen before that differ; one of the two copies was not kept.
     pub conflicting: u64,
     /// Bytes inside a hole that has been closed up: their place is gone.
     pub rejected: u64,
@@ -34,108 +48,167 @@ pub(super) struct Outcome {
     pub unverified: u64,
 }
 
-/// A piece that was kept.
-#[derive(Clone, Debug)]
-struct Piece {
-    offset: u64,
-    payload: Payload,
-}
-
-impl Piece {
-    fn end(&self) -> u64 {
-        self.offset + u64::from(self.payload.len())
-    }
-}
-
 /// The bytes of one half-stream, by reference.
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
     captured: RangeSet,
-    history: VecDeque<Piece>,
+    history: History,
+    /// Bounds of segments whose bytes may still be replaced, as they were sent.
+    rivals: VecDeque<Bounds>,
+    /// One past the highest offset that is settled.
+    settled_end: u64,
     layout: Layout,
-    /// Bytes of buffers that pieces keep alive.
-    owned: usize,
+}
+
+/// A segment under way into the stream.
+struct Newcomer<'a> {
+    bounds: Bounds,
+    payload: &'a Payload,
+    frame: u64,
+}
+
+impl Newcomer<'_> {
+    fn piece(&self, start: u64, end: u64, settled: bool) -> Piece {
+        Piece {
+            offset: start,
+            payload: sub(self.payload, self.bounds.0, start, end),
+            frame: self.frame,
+            settled,
+        }
+    }
 }
 
 impl Assembler {
-    /// Adds a segment's bytes at `offset`. New runs go to `place`, some perhaps later, when a large
-    /// hole before them is filled or taken for final.
+    /// Adds a segment's bytes at `offset`. New runs are placed, some perhaps later: when nothing
+    /// can replace them, and when a large hole before them is filled or taken for final.
     pub(super) fn insert(
         &mut self,
         offset: u64,
         payload: &Payload,
-        source: &dyn PayloadSource,
-        policy: OverlapPolicy,
-        max_gap: u64,
-        place: &mut dyn FnMut(Placed),
+        frame: u64,
+        rules: &mut Rules<'_>,
     ) -> Outcome {
         let mut outcome = Outcome::default();
         let end = offset.saturating_add(u64::from(payload.len()));
         if offset >= end {
             return outcome;
         }
+        let newcomer = Newcomer {
+            bounds: (offset, end),
+            payload,
+            frame,
+        };
         let mut at = offset;
         while at < end {
             let hole = self.layout.closed_hole_after(at);
             let (open, closed) = hole.map_or((end, end), |hole| (hole.start, hole.end));
             let (open, closed) = (open.clamp(at, end), closed.min(end));
             if at < open {
-                let run = sub(payload, offset, at, open);
-                self.insert_open(at, &run, source, policy, max_gap, place, &mut outcome);
+                self.insert_open(&newcomer, at, open, rules, &mut outcome);
             }
             outcome.rejected += closed - open;
+            rules.notes.part(Part {
+                start: open,
+                end: closed,
+                kind: SegmentKind::Rejected,
+                kept: false,
+            });
             at = closed;
+        }
+        if rules.policy.compares_bounds() {
+            self.rivals.push_back(newcomer.bounds);
+            self.forget_rivals();
         }
         outcome
     }
 
-    /// Inserts a run that touches no closed hole.
-    #[expect(clippy::too_many_arguments, reason = "the context of one insertion")]
+    /// Inserts the part `from..to`, which touches no closed hole.
     fn insert_open(
         &mut self,
-        offset: u64,
-        payload: &Payload,
-        source: &dyn PayloadSource,
-        policy: OverlapPolicy,
-        max_gap: u64,
-        place: &mut dyn FnMut(Placed),
+        newcomer: &Newcomer<'_>,
+        from: u64,
+        to: u64,
+        rules: &mut Rules<'_>,
         outcome: &mut Outcome,
     ) {
-        let end = offset + u64::from(payload.len());
         let Assembler {
             captured,
             history,
+            rivals,
+            settled_end,
             layout,
-            owned,
         } = self;
-        captured.insert(offset, end, |part| match part {
-            Part::Seen(start, stop) => {
-                let copy = sub(payload, offset, start, stop);
-                let bounds = (offset, end);
-                let compared = compare(history, start, &copy, bounds, source, policy);
-                outcome.conflicting += compared.conflicting;
-                outcome.duplicate += (stop - start) - compared.conflicting;
-                outcome.unverified += (stop - start) - compared.verified;
+        let reached = captured.end();
+        captured.insert(from, to, |part| match part {
+            ranges::Part::Seen(start, stop) => {
+                meet(history, rivals, newcomer, (start, stop), rules, outcome);
             }
-            Part::Fresh(start, stop) => {
+            ranges::Part::Fresh(start, stop) => {
                 outcome.unique += stop - start;
-                let run = sub(payload, offset, start, stop);
-                *owned += run.owned_len();
-                let piece = Piece {
-                    offset: start,
-                    payload: run.clone(),
+                let kind = if start < reached {
+                    SegmentKind::OutOfOrder
+                } else {
+                    SegmentKind::Data
                 };
-                if let Some(forgotten) = remember(history, piece) {
-                    *owned = owned.saturating_sub(forgotten.payload.owned_len());
+                rules.notes.part(Part {
+                    start,
+                    end: stop,
+                    kind,
+                    kept: true,
+                });
+                // What comes late behind bytes that are settled stands: runs are settled in order.
+                let settled = rules.policy.keeps_first() || start < *settled_end;
+                let piece = newcomer.piece(start, stop, settled);
+                if settled {
+                    *settled_end = stop.max(*settled_end);
+                    layout.add(start, piece.payload.clone(), rules.max_gap, rules.place);
                 }
-                layout.add(start, run, max_gap, place);
+                history.add(piece);
+                while let Some(forgotten) = history.forget(start) {
+                    if !forgotten.settled {
+                        *settled_end = forgotten.end().max(*settled_end);
+                        layout.add(
+                            forgotten.offset,
+                            forgotten.payload,
+                            rules.max_gap,
+                            rules.place,
+                        );
+                    }
+                }
             }
         });
     }
 
-    /// Takes every hole for final and places what still waits.
-    pub(super) fn finish(&mut self, max_gap: u64, place: &mut dyn FnMut(Placed)) {
-        self.layout.finish(max_gap, place);
+    /// The receiver has everything before `acknowledged`.
+    pub(super) fn acknowledge(&mut self, acknowledged: u64, rules: &mut Rules<'_>) {
+        if !rules.policy.keeps_first() && rules.policy.acknowledged_stands() {
+            self.settle(acknowledged, rules);
+            self.forget_rivals();
+        }
+    }
+
+    /// Takes all bytes and every hole for final and places what still waits.
+    pub(super) fn finish(&mut self, rules: &mut Rules<'_>) {
+        self.settle(u64::MAX, rules);
+        self.layout.finish(rules.max_gap, rules.place);
+    }
+
+    fn settle(&mut self, bound: u64, rules: &mut Rules<'_>) {
+        while let Some(piece) = self.history.settle_before(bound) {
+            self.settled_end = piece.end().max(self.settled_end);
+            self.layout
+                .add(piece.offset, piece.payload, rules.max_gap, rules.place);
+        }
+    }
+
+    /// Segments of which no byte can be replaced are nobody's rivals; neither are the oldest when
+    /// there are more than pieces in the history.
+    fn forget_rivals(&mut self) {
+        while let Some(&(_, end)) = self.rivals.front()
+            && (end <= self.settled_end || self.rivals.len() > HISTORY_PIECES)
+        {
+            self.rivals.pop_front();
+        }
     }
 
     /// The first hole, if it is final before its stream is: from then on it counts as captured.
@@ -163,69 +236,119 @@ impl Assembler {
 
     /// Bytes of state beyond the struct itself.
     pub(super) fn memory(&self) -> usize {
-        self.history.capacity() * size_of::<Piece>()
+        self.history.memory()
+            + self.rivals.capacity() * size_of::<Bounds>()
             + self.captured.islands() * size_of::<(u64, u64)>()
             + self.layout.memory()
-            + self.owned
     }
 }
 
-/// The part of `payload` (whose first byte has offset `base`) from `start` to `end`.
-fn sub(payload: &Payload, base: u64, start: u64, end: u64) -> Payload {
-    let narrow = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
-    payload.slice(narrow(start - base), narrow(end - start))
-}
-
-/// Keeps a piece for comparison. Beyond [`HISTORY_PIECES`] the one at the lowest offset is forgotten
-/// and returned, or the next one where that is the new piece itself: what fills an old hole may be
-/// sent again as well.
-fn remember(history: &mut VecDeque<Piece>, piece: Piece) -> Option<Piece> {
-    let at = if history.back().is_none_or(|last| last.offset < piece.offset) {
-        history.len()
-    } else {
-        history.partition_point(|other| other.offset < piece.offset)
+/// A copy of what was captured before: compared with it, and perhaps put in its place.
+fn meet(
+    history: &mut History,
+    rivals: &VecDeque<Bounds>,
+    newcomer: &Newcomer<'_>,
+    (start, stop): Bounds,
+    rules: &mut Rules<'_>,
+    outcome: &mut Outcome,
+) {
+    let mut winners = Vec::new();
+    let (mut conflicting, mut verified) = (0, 0);
+    let mut at = start;
+    let same = |notes: &mut Notes, start, end| {
+        notes.part(Part {
+            start,
+            end,
+            kind: SegmentKind::Retransmit,
+            kept: false,
+        });
     };
-    history.insert(at, piece);
-    if history.len() > HISTORY_PIECES {
-        history.remove(usize::from(at == 0))
-    } else {
-        None
-    }
-}
-
-#[derive(Default)]
-struct Compared {
-    verified: u64,
-    conflicting: u64,
-}
-
-/// Compares a copy that begins at `start` with what was kept there.
-fn compare(
-    history: &VecDeque<Piece>,
-    start: u64,
-    copy: &Payload,
-    bounds: (u64, u64),
-    source: &dyn PayloadSource,
-    policy: OverlapPolicy,
-) -> Compared {
-    let end = start + u64::from(copy.len());
-    let mut result = Compared::default();
-    let first = history.partition_point(|piece| piece.end() <= start);
-    for piece in history
-        .range(first..)
-        .take_while(|piece| piece.offset < end)
-    {
-        let (from, to) = (start.max(piece.offset), end.min(piece.end()));
-        let kept = sub(&piece.payload, piece.offset, from, to);
-        let other = sub(copy, start, from, to);
-        match policy.winner((piece.offset, piece.end()), bounds) {
-            Winner::Older => {
-                result.conflicting += differing_bytes(&kept.bytes(source), &other.bytes(source));
+    for piece in history.overlapping(start, stop) {
+        let (from, to) = (start.max(piece.offset), stop.min(piece.end()));
+        same(rules.notes, at, from);
+        at = to;
+        verified += to - from;
+        let wins = !piece.settled;
+        for (from, to, wins) in shares(from, to, wins, newcomer.bounds, rivals, rules.policy) {
+            let old = piece.part(from, to);
+            let new = newcomer.piece(from, to, false);
+            let differs = {
+                let (old, new) = (
+                    old.payload.bytes(rules.source),
+                    new.payload.bytes(rules.source),
+                );
+                difference(&old, &new).map(|d| (d, shown(&old, d), shown(&new, d)))
+            };
+            let Some((difference, old_bytes, new_bytes)) = differs else {
+                same(rules.notes, from, to);
+                continue;
+            };
+            conflicting += difference.bytes;
+            let (mut kept, mut refused) = ((old_bytes, old.frame), (new_bytes, new.frame));
+            if wins {
+                std::mem::swap(&mut kept, &mut refused);
+                winners.push(new);
             }
+            rules.notes.clashes.push(Clash {
+                offset: from + difference.first as u64,
+                length: (difference.end - difference.first) as u64,
+                differing: difference.bytes,
+                kept,
+                refused,
+            });
+            rules.notes.part(Part {
+                start: from,
+                end: to,
+                kind: SegmentKind::Conflict,
+                kept: wins,
+            });
         }
-        result.verified += to - from;
     }
-    result
+    same(rules.notes, at, stop);
+    outcome.conflicting += conflicting;
+    outcome.duplicate += (stop - start) - conflicting;
+    outcome.unverified += (stop - start) - verified;
+    for winner in winners {
+        history.replace(winner);
+    }
+}
+
+/// The first of the bytes that differ.
+fn shown(bytes: &[u8], difference: Difference) -> Box<[u8]> {
+    let end = difference.end.min(difference.first + SHOWN_BYTES);
+    bytes.get(difference.first..end).unwrap_or_default().into()
+}
+
+/// Cuts `from..to` into the shares that the newer copy wins and those it does not: it wins what it
+/// has in common with any earlier segment that it beats, whoever gave the bytes that stand there
+/// (so the rule in Suricata, whose published vectors are followed).
+fn shares(
+    from: u64,
+    to: u64,
+    may_win: bool,
+    newer: Bounds,
+    rivals: &VecDeque<Bounds>,
+    policy: OverlapPolicy,
+) -> Vec<(u64, u64, bool)> {
+    if !may_win || !policy.compares_bounds() {
+        return vec![(from, to, may_win && !policy.keeps_first())];
+    }
+    let mut won = RangeSet::default();
+    for &older in rivals {
+        if policy.newer_wins(older, newer) {
+            won.insert(older.0.max(from), older.1.min(to), |_| ());
+        }
+    }
+    let mut all = Vec::new();
+    let mut at = from;
+    for (start, end) in won.holes(from, to) {
+        all.push((at, start, true));
+        all.push((start, end, false));
+        at = end;
+    }
+    all.push((at, to, true));
+    all.retain(|(start, end, _)| start < end);
+    all
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! One flow: its two half-streams, who is the client, and how far it has come.
 
 use super::analysis::Analysis;
+use super::assembler::Rules;
 use super::conn_state::{ConnTracker, Role};
 use super::event::{EventSink, FlowName, StreamData};
 use super::half_stream::{Context, HalfStream};
+use super::notes::Notes;
 use super::overlap::OverlapPolicy;
 use crate::model::{
-    ClientBy, Direction, Encapsulation, FlowKey, Gap, PayloadSource, Segment, Side, SynFacts,
-    Timestamp, Tunnel,
+    ClientBy, Conflict, Direction, Encapsulation, FlowKey, Gap, PayloadSource, Segment,
+    SegmentFacts, SegmentPart, Side, SynFacts, Timestamp, Tunnel,
 };
 
 /// How far a connection has come; decides which timeout applies.
@@ -31,7 +33,7 @@ impl Phase {
 }
 
 /// One direction: the stream, and the counts that need no stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Half {
     /// Its bytes.
     pub stream: HalfStream,
@@ -57,10 +59,37 @@ pub(super) struct Half {
     pub tcp_flags: u8,
     /// Last acknowledgement it sent.
     pub last_ack: Option<u32>,
+    /// Which of two copies stands.
+    policy: OverlapPolicy,
+    /// When it sent payload last.
+    last_payload: Timestamp,
     /// Last window it announced, unscaled.
     window: u16,
     /// That window was on a SYN, where it is never scaled (RFC 7323, 2.2).
     window_on_syn: bool,
+}
+
+impl Half {
+    fn new(policy: OverlapPolicy) -> Half {
+        Half {
+            stream: HalfStream::default(),
+            analysis: Analysis::default(),
+            packets: 0,
+            ip_bytes: 0,
+            payload_bytes: 0,
+            truncated_bytes: 0,
+            gaps: 0,
+            gap_bytes: 0,
+            syn: None,
+            fin_seen: false,
+            tcp_flags: 0,
+            last_ack: None,
+            policy,
+            last_payload: Timestamp::NONE,
+            window: 0,
+            window_on_syn: false,
+        }
+    }
 }
 
 /// What a connection needs from outside while it takes a segment.
@@ -69,10 +98,12 @@ pub(super) struct Surroundings<'a> {
     pub source: &'a dyn PayloadSource,
     /// Takes events.
     pub sink: &'a mut dyn EventSink,
-    /// Overlap policy.
-    pub policy: OverlapPolicy,
     /// Largest hole that stays open in a payload file, bytes.
     pub max_gap: u64,
+    /// Bytes of a stream that are kept.
+    pub depth: u64,
+    /// What half-streams noted.
+    pub notes: Notes,
 }
 
 /// A SYN with a new ISN inside a live connection, waiting to be answered or disproved.
@@ -120,6 +151,9 @@ pub(super) struct Connection {
     /// A SYN that may begin the next flow on this key.
     pub candidate: Option<Box<Candidate>>,
     halves: [Half; 2],
+    /// When its first and its last payload segment were captured.
+    first_payload: Timestamp,
+    last_payload: Timestamp,
     syn_at: Timestamp,
     syn_ack_at: Timestamp,
     /// Bytes have gone out under its name, so the roles stand.
@@ -127,11 +161,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// A flow that begins with this segment, which it does not take yet.
+    /// A flow that begins with this segment, which it does not take yet. `policies` are those of the
+    /// halves that the lower and the upper side send.
     pub(super) fn new(
         segment: &Segment,
         encapsulation: &Encapsulation,
         tuple_seq: u32,
+        policies: [OverlapPolicy; 2],
     ) -> Connection {
         let (client, client_by) = roles(segment).unwrap_or((segment.from, ClientBy::FirstFrame));
         let mut tracker = ConnTracker::default();
@@ -155,7 +191,9 @@ impl Connection {
             tracker,
             implausible_ends: 0,
             candidate: None,
-            halves: [Half::default(), Half::default()],
+            halves: policies.map(Half::new),
+            first_payload: Timestamp::NONE,
+            last_payload: Timestamp::NONE,
             syn_at: Timestamp::NONE,
             syn_ack_at: Timestamp::NONE,
             named: false,
@@ -251,18 +289,16 @@ impl Connection {
     /// its span.
     pub(super) fn finish_half(&mut self, side: Side, around: &mut Surroundings<'_>) -> u64 {
         let window = self.window_of(side.other());
-        let span = self.with_context(side, window, around, |half, context| {
+        self.with_context(side, window, around, |half, context| {
             half.stream.finish(context)
-        });
-        self.tell_gaps(side, around);
-        span
+        })
     }
 
-    /// Tells the gaps that became final.
-    fn tell_gaps(&mut self, side: Side, around: &mut Surroundings<'_>) {
-        let (flow_id, direction) = (self.flow_id, self.direction(side));
+    /// Tells what the half that `side` sends has noted.
+    fn tell_notes(&mut self, side: Side, around: &mut Surroundings<'_>) {
+        let (flow_id, direction, client) = (self.flow_id, self.direction(side), self.client);
         let (half, _) = self.halves_mut(side);
-        for hole in half.stream.final_holes.drain(..) {
+        for hole in around.notes.holes.drain(..) {
             let length = hole.end - hole.start;
             half.gaps += 1;
             half.gap_bytes += length;
@@ -274,6 +310,60 @@ impl Connection {
                 cause: hole.cause,
                 elided: hole.elided,
             });
+        }
+        for clash in around.notes.clashes.drain(..) {
+            around.sink.conflict(Conflict {
+                flow_id,
+                direction,
+                offset: clash.offset,
+                length: clash.length,
+                differing: clash.differing,
+                kept: clash.kept.0,
+                refused: clash.refused.0,
+                kept_frame: clash.kept.1,
+                refused_frame: clash.refused.1,
+                policy: half.policy.name(),
+            });
+        }
+        for fate in around.notes.fates.drain(..) {
+            let totals = fate.facts.totals;
+            around.sink.segment(SegmentPart {
+                flow_id,
+                direction,
+                kind: fate.kind,
+                kept: fate.kept,
+                offset: fate.offset,
+                seq: fate.seq,
+                payload: fate.payload,
+                facts: fate.facts,
+                totals: [totals[client as usize], totals[client.other() as usize]],
+            });
+        }
+    }
+
+    /// What is known of a segment that has been counted.
+    fn facts(&mut self, segment: &Segment) -> SegmentFacts {
+        let last = self.last_payload;
+        if !segment.payload.is_empty() {
+            self.last_payload = segment.ts;
+            self.first_payload = self.first_payload.earliest(segment.ts);
+        }
+        let first = self.first_payload;
+        let totals = [Side::Lower, Side::Upper].map(|side| self.half(side).payload_bytes);
+        let (own, _) = self.halves_mut(segment.from);
+        let last_own = own.last_payload;
+        if !segment.payload.is_empty() {
+            own.last_payload = segment.ts;
+        }
+        SegmentFacts {
+            frame: segment.frame,
+            file_id: segment.file_id,
+            ts: segment.ts,
+            flags: segment.flags,
+            totals,
+            since_last_ns: segment.ts.since(last),
+            since_last_same_direction_ns: segment.ts.since(last_own),
+            elapsed_ns: segment.ts.since(first),
         }
     }
 
@@ -350,10 +440,12 @@ impl Connection {
     /// Gives the segment to its half-stream, and its acknowledgement to the other. Returns the new
     /// holes that the acknowledgement passed.
     fn stream(&mut self, segment: &Segment, window: i64, around: &mut Surroundings<'_>) -> u32 {
+        let facts = self.facts(segment);
         self.with_context(segment.from, window, around, |half, context| {
-            half.stream.segment(segment, context);
+            half.stream.segment(segment, facts, context);
         });
-        self.tell_gaps(segment.from, around);
+        // From here on rows may name this direction.
+        self.named |= self.half(segment.from).stream.origin().is_some() || segment.flags.rst();
         // The acknowledgement of a RST is not trusted: it often is stale, and forged as easily.
         if !segment.flags.ack() || segment.flags.rst() {
             return 0;
@@ -388,9 +480,9 @@ impl Connection {
                 (own, peer)
             }
         };
-        let (sink, named) = (&mut *around.sink, &mut self.named);
+        let policy = own.policy;
+        let sink = &mut *around.sink;
         let mut place = |run: super::layout::Placed| {
-            *named = true;
             sink.data(StreamData {
                 flow,
                 direction,
@@ -400,13 +492,19 @@ impl Connection {
             });
         };
         let mut context = Context {
-            source: around.source,
-            policy: around.policy,
-            max_gap: around.max_gap,
+            rules: Rules {
+                source: around.source,
+                policy,
+                max_gap: around.max_gap,
+                place: &mut place,
+                notes: &mut around.notes,
+            },
             window,
-            place: &mut place,
+            depth: around.depth,
         };
-        act(own, &mut context)
+        let answer = act(own, &mut context);
+        self.tell_notes(side, around);
+        answer
     }
 
     fn advance(&mut self, segment: &Segment, reset: bool, finished: bool) {

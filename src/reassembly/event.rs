@@ -1,6 +1,6 @@
 //! What the core tells the world.
 
-use crate::model::{Direction, FlowKey, FlowRecord, Gap, Payload, Side};
+use crate::model::{Conflict, Direction, FlowKey, FlowRecord, Gap, Payload, SegmentPart, Side};
 
 /// What names a flow's payload files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,11 @@ pub trait EventSink {
     fn data(&mut self, data: StreamData);
     /// A gap, told when it is final: mostly when its flow ends, in order of direction and offset.
     fn gap(&mut self, gap: Gap);
+    /// Two copies of the same bytes differ.
+    fn conflict(&mut self, conflict: Conflict);
+    /// What became of a part of a payload segment; told only if the configuration asks for it. Parts
+    /// come in order of frames, but for segments that had to wait for their place in the stream.
+    fn segment(&mut self, part: SegmentPart);
     /// The flow ended; nothing more follows for it.
     fn flow(&mut self, record: FlowRecord);
 }

@@ -1,12 +1,11 @@
 //! One direction of a flow: from 32-bit sequence numbers to stream offsets, and what may count as
 //! stream data at all.
 
-use super::assembler::{Assembler, Outcome};
-use super::layout::Placed;
-use super::overlap::OverlapPolicy;
+use super::assembler::{Assembler, Outcome, Rules};
+use super::notes::{Fate, Hole, Notes};
 use super::ranges::RangeSet;
 use crate::model::seq::{distance, unwrap};
-use crate::model::{GapCause, Payload, PayloadSource, Segment};
+use crate::model::{GapCause, Payload, Segment, SegmentFacts, SegmentKind};
 
 /// Segments held at the start of a half-stream whose SYN was not seen, before the lowest sequence
 /// number among them becomes offset 0. A choice: reordering in captures rarely spans more than a
@@ -30,18 +29,14 @@ pub(super) const WILD_SEGMENTS: usize = 64;
 /// So many wild segments near each other confirm each other.
 const WILD_QUORUM: usize = 3;
 
-/// What an insertion needs from outside the half-stream.
+/// What a half-stream needs from outside.
 pub(super) struct Context<'a> {
-    /// Gives the bytes, for comparison.
-    pub source: &'a dyn PayloadSource,
-    /// Who wins an overlap.
-    pub policy: OverlapPolicy,
-    /// Holes larger than this are closed up in the file, bytes.
-    pub max_gap: u64,
+    /// What an insertion goes by.
+    pub rules: Rules<'a>,
     /// The peer's receive window, scaled, bytes.
     pub window: i64,
-    /// Takes new stream bytes.
-    pub place: &'a mut dyn FnMut(Placed),
+    /// Bytes from this offset on are not kept.
+    pub depth: u64,
 }
 
 /// What the half-stream keeps of a segment it cannot place yet.
@@ -52,11 +47,40 @@ struct Held {
     payload: Payload,
     truncated: u32,
     fin: bool,
+    facts: SegmentFacts,
 }
 
 impl Held {
     fn wire_len(&self) -> u32 {
         self.payload.len().saturating_add(self.truncated)
+    }
+
+    /// The part that begins `skip` bytes in, with what became of it.
+    fn fate(
+        &self,
+        offset: Option<i64>,
+        skip: u32,
+        take: u32,
+        kind: SegmentKind,
+        kept: bool,
+    ) -> Fate {
+        Fate {
+            offset,
+            seq: self.seq.wrapping_add(skip),
+            payload: self.payload.slice(skip, take),
+            kind,
+            kept,
+            facts: self.facts,
+        }
+    }
+
+    /// Notes that the whole of it is no stream data.
+    fn reject(&self, notes: &mut Notes) {
+        if notes.wants_fates && !self.payload.is_empty() {
+            notes
+                .fates
+                .push(self.fate(None, 0, u32::MAX, SegmentKind::Rejected, false));
+        }
     }
 }
 
@@ -116,17 +140,19 @@ enum Base {
     Origin(u32),
 }
 
-/// What became of a half-stream's captured payload, bytes. The first five add up to all of it.
+/// What became of a half-stream's captured payload, bytes. The first six add up to all of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Bytes {
     /// Kept.
     pub unique: u64,
     /// Captured before, and the same or not comparable.
     pub duplicate: u64,
-    /// Captured before and different; not kept.
+    /// Captured before and different; one of the copies was not kept.
     pub conflicting: u64,
     /// No stream data: before offset 0, wild, on a RST, or in a hole that is closed up.
     pub rejected: u64,
+    /// Beyond the depth to which streams are kept.
+    pub limited: u64,
     /// Part of `duplicate` that could not be compared.
     pub unverified: u64,
 }
@@ -139,19 +165,6 @@ impl Bytes {
         self.rejected += outcome.rejected;
         self.unverified += outcome.unverified;
     }
-}
-
-/// A hole of a finished half-stream.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Hole {
-    /// First missing offset.
-    pub start: u64,
-    /// One past the last.
-    pub end: u64,
-    /// Why.
-    pub cause: GapCause,
-    /// Closed up in the file.
-    pub elided: bool,
 }
 
 /// One direction of a flow.
@@ -174,8 +187,6 @@ pub(super) struct HalfStream {
     wild_ack: Option<u32>,
     /// Holes below this offset have been told by [`HalfStream::acknowledge`].
     holes_told: u64,
-    /// Holes that became final, until they are taken.
-    pub final_holes: Vec<Hole>,
     /// What became of the payload.
     pub bytes: Bytes,
 }
@@ -193,7 +204,6 @@ impl Default for HalfStream {
             unseen: None,
             wild_ack: None,
             holes_told: 0,
-            final_holes: Vec::new(),
             bytes: Bytes::default(),
         }
     }
@@ -201,12 +211,24 @@ impl Default for HalfStream {
 
 impl HalfStream {
     /// Takes a segment of this direction.
-    pub(super) fn segment(&mut self, segment: &Segment, context: &mut Context<'_>) {
+    pub(super) fn segment(
+        &mut self,
+        segment: &Segment,
+        facts: SegmentFacts,
+        context: &mut Context<'_>,
+    ) {
         let flags = segment.flags;
+        let held = Held {
+            seq: segment.seq.wrapping_add(u32::from(flags.syn())),
+            payload: segment.payload.clone(),
+            truncated: segment.truncated,
+            fin: flags.fin(),
+            facts,
+        };
         if flags.rst() {
             // Text on a RST tells why the connection was reset (RFC 9293, 3.5.3); it is no part
             // of the stream.
-            self.bytes.rejected += u64::from(segment.payload.len());
+            self.reject(&held, context.rules.notes);
             return;
         }
         if flags.syn() {
@@ -215,7 +237,7 @@ impl HalfStream {
                 Base::Head(_) => self.set_origin(first, context),
                 Base::Origin(origin) if origin != first => {
                     // A SYN of no connection that this is: neither is its data.
-                    self.bytes.rejected += u64::from(segment.payload.len());
+                    self.reject(&held, context.rules.notes);
                     return;
                 }
                 Base::Origin(_) => {}
@@ -224,12 +246,6 @@ impl HalfStream {
         if segment.wire_len() == 0 && !flags.fin() {
             return;
         }
-        let held = Held {
-            seq: segment.seq.wrapping_add(u32::from(flags.syn())),
-            payload: segment.payload.clone(),
-            truncated: segment.truncated,
-            fin: flags.fin(),
-        };
         if let Base::Head(head) = &mut self.base {
             head.push(held);
             if head.len() >= HEAD_SEGMENTS {
@@ -256,6 +272,7 @@ impl HalfStream {
         }
         self.acked = self.acked.max(offset);
         let data_end = to_offset(self.data_acked());
+        self.assembler.acknowledge(data_end, &mut context.rules);
         if data_end <= self.holes_told {
             return 0;
         }
@@ -346,20 +363,27 @@ impl HalfStream {
             self.acked = unseen.data();
         }
         for held in std::mem::take(&mut self.wild) {
-            self.bytes.rejected += u64::from(held.payload.len());
+            self.reject(&held, context.rules.notes);
         }
-        self.assembler.finish(context.max_gap, context.place);
+        self.assembler.finish(&mut context.rules);
         let captured = self.assembler.captured();
         let last = captured.end();
         let span = last
             .max(self.truncated.end())
             .max(to_offset(self.fin.unwrap_or(0)))
             .max(to_offset(self.data_acked()));
-        let mut holes = std::mem::take(&mut self.final_holes);
-        for (start, end) in captured.holes(0, span) {
-            self.split_by_cause(start, end, last, &mut holes);
+        let kept = span.min(context.depth);
+        for (start, end) in captured.holes(0, kept) {
+            self.split_by_cause(start, end, last, &mut context.rules.notes.holes);
         }
-        self.final_holes = holes;
+        if kept < span {
+            context.rules.notes.holes.push(Hole {
+                start: kept,
+                end: span,
+                cause: GapCause::Limit,
+                elided: false,
+            });
+        }
         span
     }
 
@@ -415,6 +439,11 @@ impl HalfStream {
             None if self.acked == self.next + 1 => self.next,
             _ => self.acked,
         }
+    }
+
+    fn reject(&mut self, held: &Held, notes: &mut Notes) {
+        self.bytes.rejected += u64::from(held.payload.len());
+        held.reject(notes);
     }
 
     /// A probe of an idle connection: no byte or one, just before the next (RFC 1122, 4.2.3.6). A
@@ -480,10 +509,14 @@ impl HalfStream {
             // Its byte is filler, and means nothing even where it differs.
             self.bytes.duplicate += u64::from(held.payload.len());
             self.bytes.unverified += u64::from(held.payload.len());
+            if context.rules.notes.wants_fates && !held.payload.is_empty() {
+                let fate = held.fate(Some(offset), 0, 1, SegmentKind::Keepalive, false);
+                context.rules.notes.fates.push(fate);
+            }
         } else if offset > self.plausible_end(context.window) {
             if self.wild.len() >= WILD_SEGMENTS {
                 let oldest = self.wild.remove(0);
-                self.bytes.rejected += u64::from(oldest.payload.len());
+                self.reject(&oldest, context.rules.notes);
             }
             self.wild.push(held);
             self.confirm_wild(context);
@@ -536,33 +569,82 @@ impl HalfStream {
         if held.fin && end >= self.next.max(0) {
             self.fin = Some(end);
         }
-        let before = u32::try_from((-offset).clamp(0, i64::from(u32::MAX))).unwrap_or(u32::MAX);
-        let cut = before.min(held.payload.len());
-        self.bytes.rejected += u64::from(cut);
-        let payload = held.payload.slice(cut, u32::MAX);
-        let start = to_offset(offset + i64::from(cut));
+        // Bytes before offset 0 are not of this stream, and those beyond the depth not wanted.
+        let len = held.payload.len();
+        let before = narrow(-offset).min(len);
+        let within = narrow(
+            i64::try_from(context.depth)
+                .unwrap_or(i64::MAX)
+                .saturating_sub(offset),
+        )
+        .min(len);
+        let beyond = len - within.max(before);
+        self.bytes.rejected += u64::from(before);
+        self.bytes.limited += u64::from(beyond);
+        let start = to_offset(offset + i64::from(before));
         let outcome = self.assembler.insert(
             start,
-            &payload,
-            context.source,
-            context.policy,
-            context.max_gap,
-            context.place,
+            &held.payload.slice(before, len - before - beyond),
+            held.facts.frame,
+            &mut context.rules,
         );
         self.bytes.add(outcome);
+        note_fates(
+            held,
+            offset,
+            (before, len - beyond),
+            outcome,
+            context.rules.notes,
+        );
         if held.truncated > 0 {
             let from = to_offset(offset + i64::from(held.payload.len()));
             self.truncated.insert(from, to_offset(end), |_| ());
         }
         while let Some((start, end)) = self.assembler.take_final_hole() {
-            let mut holes = std::mem::take(&mut self.final_holes);
-            self.split_by_cause(start, end, u64::MAX, &mut holes);
-            self.final_holes = holes;
+            self.split_by_cause(start, end, u64::MAX, &mut context.rules.notes.holes);
             // Nothing below is asked for again.
             self.truncated.insert(0, end, |_| ());
         }
         self.next = self.next.max(end);
     }
+}
+
+/// Notes what became of a segment that was placed at `offset`. The bytes from `inserted.0` to
+/// `inserted.1` of it went into the stream and are in the notes as parts.
+fn note_fates(held: &Held, offset: i64, inserted: (u32, u32), outcome: Outcome, notes: &mut Notes) {
+    if !notes.wants_fates {
+        return;
+    }
+    let (before, end) = inserted;
+    let mut note = |skip: u32, take: u32, kind, kept| {
+        if take > 0 {
+            let at = offset + i64::from(skip);
+            notes
+                .fates
+                .push(held.fate(Some(at), skip, take, kind, kept));
+        }
+    };
+    note(0, before, SegmentKind::Rejected, false);
+    for part in notes.parts.drain(..) {
+        let kind = match part.kind {
+            // A copy of old bytes in front of new ones is another thing than the same again.
+            SegmentKind::Retransmit if outcome.unique > 0 => SegmentKind::Overlap,
+            kind => kind,
+        };
+        let skip = narrow(i64::try_from(part.start).unwrap_or(i64::MAX) - offset);
+        note(
+            skip,
+            narrow(i64::try_from(part.end - part.start).unwrap_or(0)),
+            kind,
+            part.kept,
+        );
+    }
+    note(end, held.payload.len() - end, SegmentKind::Limit, false);
+}
+
+/// A number of bytes, 0 where it is negative.
+fn narrow(bytes: i64) -> u32 {
+    u32::try_from(bytes.clamp(0, i64::from(u32::MAX))).unwrap_or(u32::MAX)
 }
 
 /// An offset that is not below 0.

@@ -11,8 +11,10 @@ mod connection;
 pub mod event;
 mod flow_table;
 mod half_stream;
+mod history;
 mod identity;
 mod layout;
+mod notes;
 mod overlap;
 mod ranges;
 mod record;
@@ -24,11 +26,12 @@ mod tests;
 pub use overlap::OverlapPolicy;
 
 use crate::config::{ReassemblyConfig, Timeouts};
-use crate::model::{Encapsulation, EndReason, PayloadSource, Segment, Timestamp};
+use crate::model::{Encapsulation, EndReason, PayloadSource, Segment, Side, Timestamp};
 use connection::{Candidate, Connection, Surroundings};
 use event::EventSink;
 use flow_table::{FLOW_BYTES, FlowTable, SlotId, TimerClass};
 use identity::{Relation, relation};
+use notes::Notes;
 
 /// Repetitions of a SYN that wait with it to be answered; a SYN is retried five or six times.
 const CANDIDATE_SEGMENTS: usize = 8;
@@ -196,9 +199,22 @@ impl Reassembler {
         around: &mut Surroundings<'_>,
     ) {
         let tuple_seq = self.table.uses(&segment.key).saturating_add(1);
-        let flow = Connection::new(segment, encapsulation, tuple_seq);
+        let flow = self.connection(segment, encapsulation, tuple_seq);
         let slot = self.table.insert(flow, segment.watermark);
         self.feed(slot, segment, around);
+    }
+
+    /// A flow that begins with a segment, which it does not take yet.
+    fn connection(
+        &self,
+        segment: &Segment,
+        encapsulation: &Encapsulation,
+        tuple_seq: u32,
+    ) -> Connection {
+        // Who chooses between copies is the receiver.
+        let policies = [Side::Lower, Side::Upper]
+            .map(|sender| self.config.overlap.of(segment.key.ip(sender.other())));
+        Connection::new(segment, encapsulation, tuple_seq, policies)
     }
 
     /// Gives a flow its segment.
@@ -282,7 +298,7 @@ impl Reassembler {
             return;
         };
         let tuple_seq = self.table.uses(&syn.key).saturating_add(1);
-        let flow = Connection::new(syn, encapsulation, tuple_seq);
+        let flow = self.connection(syn, encapsulation, tuple_seq);
         let slot = self.table.insert(flow, answer.watermark);
         for (syn, _) in &candidate.segments {
             self.feed(slot, syn, around);
@@ -315,7 +331,7 @@ impl Reassembler {
         self.table.remember(&flow.key, tuple_seq);
         record::finish(flow, EndReason::Reuse, around);
         if let Some((syn, encapsulation)) = candidate.segments.first() {
-            let mut attempt = Connection::new(syn, encapsulation, tuple_seq);
+            let mut attempt = self.connection(syn, encapsulation, tuple_seq);
             for (syn, _) in &candidate.segments {
                 attempt.segment(syn, around);
             }
@@ -360,8 +376,12 @@ fn surroundings<'a>(
     Surroundings {
         source,
         sink,
-        policy: OverlapPolicy::First,
         max_gap: config.max_gap,
+        depth: config.max_stream_bytes,
+        notes: Notes {
+            wants_fates: config.segments,
+            ..Notes::default()
+        },
     }
 }
 

@@ -1,38 +1,66 @@
 //! Who wins where two segments carry the same stream offsets.
 
-/// An overlap policy: a named convention, not a claim about any host of today.
-///
-/// A further policy is a further variant here and its rule in [`OverlapPolicy::winner`], which is
-/// the only place that the assembler asks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum OverlapPolicy {
-    /// The copy captured first stands.
-    #[default]
-    First,
-}
+pub use crate::config::OverlapPolicy;
 
-/// Which of two copies stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Winner {
-    /// The one that was captured earlier.
-    Older,
-}
+/// Stream offsets that a segment covers: first, and one past the last.
+pub(super) type Bounds = (u64, u64);
 
 impl OverlapPolicy {
-    /// Which copy of their common bytes stands. Both segments are given by their original bounds
-    /// `(start, end)`, since rules compare those (Novak and Sturges, "Target-Based TCP Stream
-    /// Reassembly", 2007).
-    pub const fn winner(self, _older: (u64, u64), _newer: (u64, u64)) -> Winner {
+    /// Whether the copy captured first stands whatever follows.
+    pub(super) const fn keeps_first(self) -> bool {
+        matches!(self, OverlapPolicy::First | OverlapPolicy::Vista)
+    }
+
+    /// Whether the rule compares the bounds of segments.
+    pub(super) const fn compares_bounds(self) -> bool {
+        !self.keeps_first() && !matches!(self, OverlapPolicy::Last)
+    }
+
+    /// Whether bytes stand once the receiver has acknowledged them.
+    pub(super) const fn acknowledged_stands(self) -> bool {
+        !matches!(self, OverlapPolicy::Last)
+    }
+
+    /// Whether the newer of two segments owns their common bytes, told by the bounds of both as they
+    /// were sent (Novak and Sturges, "Target-Based TCP Stream Reassembly", 2007, in the reading of
+    /// Suricata).
+    pub(super) fn newer_wins(self, older: Bounds, newer: Bounds) -> bool {
+        use OverlapPolicy::{Bsd, First, Last, Linux, OldLinux, Solaris, Vista, Windows};
+        use std::cmp::Ordering::{Equal, Greater, Less};
+        let end = newer.1.cmp(&older.1);
         match self {
-            OverlapPolicy::First => Winner::Older,
+            First | Vista => false,
+            Last => true,
+            Bsd | Windows => newer.0 < older.0,
+            Linux => newer.0 < older.0 || (newer.0 == older.0 && end == Greater),
+            OldLinux => newer.0 < older.0 || (newer.0 == older.0 && end != Less),
+            Solaris => match newer.0.cmp(&older.0) {
+                Less | Equal => end != Less,
+                Greater => end == Greater,
+            },
         }
     }
 }
 
-/// How many bytes of two copies of the same range differ.
-pub(super) fn differing_bytes(kept: &[u8], other: &[u8]) -> u64 {
+/// The differences of two copies of the same range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Difference {
+    /// Bytes that differ.
+    pub bytes: u64,
+    /// First of them, from the start of the range.
+    pub first: usize,
+    /// One past the last of them.
+    pub end: usize,
+}
+
+/// Where and how much two copies differ; `None` where they are the same.
+pub(super) fn difference(kept: &[u8], other: &[u8]) -> Option<Difference> {
     if kept == other {
-        return 0;
+        return None;
     }
-    kept.iter().zip(other).map(|(a, b)| u64::from(a != b)).sum()
+    let pairs = || kept.iter().zip(other);
+    let first = pairs().position(|(a, b)| a != b)?;
+    let end = pairs().rposition(|(a, b)| a != b)? + 1;
+    let bytes = pairs().map(|(a, b)| u64::from(a != b)).sum();
+    Some(Difference { bytes, first, end })
 }

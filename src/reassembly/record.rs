@@ -68,7 +68,7 @@ fn half_record(flow: &Connection, side: Side, stream_span: u64) -> HalfRecord {
         overlap_bytes: bytes.duplicate + bytes.conflicting,
         conflict_bytes: bytes.conflicting,
         rejected_bytes: bytes.rejected,
-        limit_bytes: 0,
+        limit_bytes: bytes.limited,
         unverified_bytes: bytes.unverified,
         truncated_bytes: half.truncated_bytes,
         syn: half.syn,

@@ -11,7 +11,8 @@ use super::assembler::OPEN_HOLES;
 use super::event::{EventSink, StreamData};
 use super::testing::{SegmentBuilder as B, ms};
 use super::*;
-use crate::model::{Direction, FlowRecord, Gap, GapCause};
+use crate::config::PolicyMap;
+use crate::model::{Conflict, Direction, FlowRecord, Gap, GapCause, SegmentPart};
 use std::collections::BTreeMap;
 
 /// Keeps everything it is told.
@@ -20,6 +21,8 @@ struct Recorder {
     data: Vec<StreamData>,
     gaps: Vec<Gap>,
     flows: Vec<FlowRecord>,
+    conflicts: Vec<Conflict>,
+    segments: Vec<SegmentPart>,
     stats: ReassemblyStats,
 }
 
@@ -29,6 +32,12 @@ impl EventSink for Recorder {
     }
     fn gap(&mut self, gap: Gap) {
         self.gaps.push(gap);
+    }
+    fn conflict(&mut self, conflict: Conflict) {
+        self.conflicts.push(conflict);
+    }
+    fn segment(&mut self, part: SegmentPart) {
+        self.segments.push(part);
     }
     fn flow(&mut self, record: FlowRecord) {
         self.flows.push(record);
@@ -58,6 +67,9 @@ fn config() -> ReassemblyConfig {
         timeouts: Timeouts::default(),
         max_gap: 16 << 20,
         shard_memory: 1 << 26,
+        overlap: PolicyMap::default(),
+        max_stream_bytes: u64::MAX,
+        segments: true,
     }
 }
 

@@ -25,15 +25,28 @@ struct Bench {
     input: Vec<u8>,
     file: Vec<Option<u8>>,
     max_gap: u64,
+    policy: OverlapPolicy,
+    frame: u64,
+    notes: Notes,
 }
 
 impl Bench {
     fn new(max_gap: u64) -> Bench {
+        Bench::with_policy(max_gap, OverlapPolicy::First)
+    }
+
+    fn with_policy(max_gap: u64, policy: OverlapPolicy) -> Bench {
         Bench {
             assembler: Assembler::default(),
             input: Vec::new(),
             file: Vec::new(),
             max_gap,
+            policy,
+            frame: 0,
+            notes: Notes {
+                wants_fates: true,
+                ..Notes::default()
+            },
         }
     }
 
@@ -52,24 +65,31 @@ impl Bench {
     fn insert(&mut self, offset: u64, bytes: &[u8]) -> Outcome {
         let payload = at(self.input.len() as u64, bytes.len() as u32);
         self.input.extend_from_slice(bytes);
+        self.frame += 1;
+        let frame = self.frame;
+        self.act(|assembler, rules| assembler.insert(offset, &payload, frame, rules))
+    }
+
+    fn acknowledge(&mut self, offset: u64) {
+        self.act(|assembler, rules| assembler.acknowledge(offset, rules));
+    }
+
+    fn act<T>(&mut self, act: impl FnOnce(&mut Assembler, &mut Rules<'_>) -> T) -> T {
         let mut runs = Vec::new();
-        let outcome = self.assembler.insert(
-            offset,
-            &payload,
-            &self.input,
-            OverlapPolicy::First,
-            self.max_gap,
-            &mut |run| runs.push(run),
-        );
+        let mut rules = Rules {
+            source: &self.input,
+            policy: self.policy,
+            max_gap: self.max_gap,
+            place: &mut |run| runs.push(run),
+            notes: &mut self.notes,
+        };
+        let answer = act(&mut self.assembler, &mut rules);
         self.put(&runs);
-        outcome
+        answer
     }
 
     fn finish(&mut self) -> String {
-        let mut runs = Vec::new();
-        self.assembler
-            .finish(self.max_gap, &mut |run| runs.push(run));
-        self.put(&runs);
+        self.act(Assembler::finish);
         self.file
             .iter()
             .map(|byte| byte.map_or('.', char::from))
@@ -188,5 +208,163 @@ proptest! {
             }
         }
         prop_assert_eq!(file, want);
+    }
+}
+
+/// Every policy against a vector: each byte of the oracle knows which segments cover it.
+mod policies {
+    use super::*;
+    use crate::config::OverlapPolicy as P;
+
+    /// Segments of Novak and Sturges (2007): relative sequence number and bytes, in order.
+    const MAIN: &str = "2:AAA 6:BB 8:CCC 12:D 15:EE 17:FFF 20:GG 22:HH 24:I 3:JJJJ 8:KKK 11:LLL \
+                        14:MMM 18:N 21:O 22:P 24:QQ 1:0";
+
+    fn segments(text: &str) -> Vec<(u64, &[u8])> {
+        text.split_whitespace()
+            .map(|word| {
+                let (at, bytes) = word.split_once(':').unwrap();
+                (at.parse::<u64>().unwrap() - 1, bytes.as_bytes())
+            })
+            .collect()
+    }
+
+    fn assembled(policy: P, text: &str) -> String {
+        let mut bench = Bench::with_policy(MAX_GAP, policy);
+        for (offset, bytes) in segments(text) {
+            bench.insert(offset, bytes);
+        }
+        bench.finish()
+    }
+
+    #[test]
+    fn the_published_vector_comes_out() {
+        for (policy, wanted) in [
+            (P::First, "0AAAJBBCCCLDLMEEFFFGGHHIQ"),
+            (P::Vista, "0AAAJBBCCCLDLMEEFFFGGHHIQ"),
+            (P::Bsd, "0AAAJJBCCCLLLMMMFFFGGHHIQ"),
+            (P::Windows, "0AAAJJBCCCLLLMMMFFFGGHHIQ"),
+            (P::Linux, "0AAAJJBCCCLLLMMMFFFGGHHQQ"),
+            (P::OldLinux, "0AAAJJBKKKLLLMMMFFFGGHHQQ"),
+            (P::Solaris, "0AJJJBBKKKLLLMMMFFFGGHHQQ"),
+            (P::Last, "0AJJJJBKKKLLLMMMFNFGOPHQQ"),
+        ] {
+            assert_eq!(assembled(policy, MAIN), wanted, "{policy}");
+        }
+    }
+
+    #[test]
+    fn acknowledged_bytes_stand_except_under_last() {
+        for policy in P::ALL {
+            let mut bench = Bench::with_policy(MAX_GAP, policy);
+            bench.insert(2, b"cdef");
+            bench.insert(0, b"ab");
+            bench.acknowledge(4);
+            // Every other policy but the first gives all of it to this segment.
+            bench.insert(0, b"ABCDEFG");
+            let wanted = match policy {
+                P::Last => "ABCDEFG",
+                P::First | P::Vista | P::Solaris | P::Bsd | P::Windows | P::Linux | P::OldLinux => {
+                    if policy.newer_wins((2, 6), (0, 7)) {
+                        "abcdEFG"
+                    } else {
+                        "abcdefG"
+                    }
+                }
+            };
+            assert_eq!(bench.finish(), wanted, "{policy}");
+        }
+    }
+
+    #[test]
+    fn a_conflict_names_both_copies_and_who_stands() {
+        for (policy, kept, refused) in [
+            (P::First, (&b"EV"[..], 1), (&b"xx"[..], 2)),
+            (P::Last, (&b"xx"[..], 2), (&b"EV"[..], 1)),
+        ] {
+            let mut bench = Bench::with_policy(MAX_GAP, policy);
+            bench.insert(0, b"..EV.");
+            bench.insert(1, b".xx.");
+            let [clash] = &bench.notes.clashes[..] else {
+                panic!("{:?}", bench.notes.clashes)
+            };
+            assert_eq!((clash.offset, clash.length, clash.differing), (2, 2, 2));
+            assert_eq!((&*clash.kept.0, clash.kept.1), kept);
+            assert_eq!((&*clash.refused.0, clash.refused.1), refused);
+        }
+    }
+
+    fn any_policy() -> impl Strategy<Value = P> {
+        prop::sample::select(P::ALL.to_vec())
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Segment(u64, Vec<u8>),
+        Acknowledge(u64),
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0u64..60, prop::collection::vec(b'a'..b'd', 1..16))
+                .prop_map(|(at, bytes)| Step::Segment(at, bytes)),
+            1 => (0u64..70).prop_map(Step::Acknowledge),
+        ]
+    }
+
+    proptest! {
+        /// The oracle keeps all segments and decides byte by byte.
+        #[test]
+        fn agree_with_a_vector(
+            policy in any_policy(),
+            steps in prop::collection::vec(any_step(), 0..40),
+        ) {
+            let mut bench = Bench::with_policy(1000, policy);
+            let mut bytes: Vec<Option<u8>> = vec![None; 128];
+            let mut all: Vec<(u64, u64)> = Vec::new();
+            // Highest offset that stands, and all below it that were there at the time.
+            let mut stands = [false; 128];
+            for step in steps {
+                match step {
+                    Step::Acknowledge(to) => {
+                        bench.acknowledge(to);
+                        if policy.acknowledged_stands() {
+                            for at in 0..to as usize {
+                                stands[at] |= bytes[at].is_some();
+                            }
+                        }
+                    }
+                    Step::Segment(offset, new) => {
+                        let bounds = (offset, offset + new.len() as u64);
+                        let last = stands.iter().rposition(|&s| s).map_or(0, |at| at + 1);
+                        for (at, &byte) in (offset as usize..).zip(&new) {
+                            let Some(old) = &mut bytes[at] else {
+                                bytes[at] = Some(byte);
+                                // Late bytes behind what stands do so too.
+                                stands[at] = at < last && !policy.keeps_first();
+                                continue;
+                            };
+                            let covers = |b: &&(u64, u64)| (b.0..b.1).contains(&(at as u64));
+                            let beats = all
+                                .iter()
+                                .filter(covers)
+                                .any(|&older| policy.newer_wins(older, bounds));
+                            if beats && !stands[at] {
+                                *old = byte;
+                            }
+                        }
+                        bench.insert(offset, &new);
+                        all.push(bounds);
+                    }
+                }
+            }
+            // What the parts say, replayed, is what the file holds.
+            let wanted: String = bytes
+                .iter()
+                .take(bytes.iter().rposition(Option::is_some).map_or(0, |at| at + 1))
+                .map(|byte| byte.map_or('.', char::from))
+                .collect();
+            prop_assert_eq!(bench.finish(), wanted);
+        }
     }
 }

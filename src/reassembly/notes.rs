@@ -1,0 +1,97 @@
+//! What a half-stream has to tell about segments, besides the bytes it places.
+
+use crate::model::{GapCause, Payload, SegmentFacts, SegmentKind};
+
+/// Bytes of each copy that a conflict row shows. A choice: enough to recognise text or a header; the
+/// frames lead to the rest.
+pub(super) const SHOWN_BYTES: usize = 128;
+
+/// A hole that is final.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Hole {
+    /// First missing offset.
+    pub start: u64,
+    /// One past the last.
+    pub end: u64,
+    /// Why.
+    pub cause: GapCause,
+    /// Closed up in the file.
+    pub elided: bool,
+}
+
+/// Two copies of the same range that differ.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Clash {
+    /// Offset of the first byte that differs.
+    pub offset: u64,
+    /// Bytes from there to the last that differs.
+    pub length: u64,
+    /// How many of them differ.
+    pub differing: u64,
+    /// The first of the bytes that stand, and the frame that carried them.
+    pub kept: (Box<[u8]>, u64),
+    /// The first of those that do not, and their frame.
+    pub refused: (Box<[u8]>, u64),
+}
+
+/// What became of a part of a segment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Part {
+    /// First offset.
+    pub start: u64,
+    /// One past the last.
+    pub end: u64,
+    /// What it is to what was captured before.
+    pub kind: SegmentKind,
+    /// Its bytes stand, as far as it is known now.
+    pub kept: bool,
+}
+
+/// What became of a part of a segment, with all that is known of it.
+#[derive(Clone, Debug)]
+pub(super) struct Fate {
+    /// Stream offset; `None` where it has none.
+    pub offset: Option<i64>,
+    /// Sequence number of its first byte.
+    pub seq: u32,
+    /// Its bytes.
+    pub payload: Payload,
+    /// What it is to what was captured before.
+    pub kind: SegmentKind,
+    /// Its bytes stand, as far as it is known now.
+    pub kept: bool,
+    /// The whole segment.
+    pub facts: SegmentFacts,
+}
+
+/// Notes of one call; whoever made the call takes them.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// Holes that became final, ascending.
+    pub holes: Vec<Hole>,
+    /// Copies that differ.
+    pub clashes: Vec<Clash>,
+    /// What became of segments; only if someone asks.
+    pub fates: Vec<Fate>,
+    /// Parts of the segment at hand.
+    pub parts: Vec<Part>,
+    /// Whether to note fates.
+    pub wants_fates: bool,
+}
+
+impl Notes {
+    /// Notes a part of the segment at hand; parts come in order of their offsets.
+    pub(super) fn part(&mut self, part: Part) {
+        if !self.wants_fates || part.start >= part.end {
+            return;
+        }
+        match self.parts.last_mut() {
+            Some(last)
+                if last.end == part.start && (last.kind, last.kept) == (part.kind, part.kept) =>
+            {
+                last.end = part.end;
+            }
+            _ => self.parts.push(part),
+        }
+    }
+}
