@@ -10,7 +10,7 @@ pub mod seq;
 pub mod time;
 
 pub use encapsulation::{Encapsulation, Tunnel};
-pub use flow_key::{Endpoint, FlowKey, Side};
+pub use flow_key::{Endpoint, FlowKey, FlowTag, Side, ip_addr};
 pub use flow_record::{
     ClientBy, ConnState, Direction, EndReason, FlowRecord, Gap, GapCause, HalfRecord, SynFacts,
 };
