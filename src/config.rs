@@ -3,10 +3,10 @@
 mod overlap;
 mod policy;
 
-pub use overlap::OverlapPolicy;
-pub use policy::{FragmentPolicy, Network, PolicyMap, PolicyRule};
-
 use std::path::PathBuf;
+
+pub use overlap::OverlapPolicy;
+pub use policy::{FragmentPolicy, Network, PolicyMap, PolicyRule, by_name};
 
 /// How many shards the flows are spread over. The output's eviction decisions depend on it, so it
 /// is a constant and never the number of threads.
@@ -60,6 +60,34 @@ impl Default for Timeouts {
             fragment: 30 * SECOND_NS,
         }
     }
+}
+
+/// What becomes of packets whose checksum is wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ChecksumMode {
+    /// Checksums are not looked at.
+    #[default]
+    Ignore,
+    /// IPv4 packets and TCP segments with a wrong one are dropped, as a receiver does.
+    Drop,
+}
+
+/// What is part of a flow's identity beside addresses and ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Track {
+    /// VLAN ids.
+    pub vlan: bool,
+    /// Tunnels and their ids.
+    pub tunnel: bool,
+}
+
+/// What the decoder decides by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DecodeConfig {
+    /// What becomes of packets whose checksum is wrong.
+    pub checksum: ChecksumMode,
+    /// What tells flows apart.
+    pub track: Track,
 }
 
 /// What the reassembly core decides by.
@@ -118,6 +146,10 @@ pub struct Config {
     pub csv: bool,
     /// Bytes of state the run may hold.
     pub memory_limit: u64,
+    /// What the decoder decides by.
+    pub decode: DecodeConfig,
+    /// Who wins where IP fragments overlap.
+    pub fragment_policy: PolicyMap<FragmentPolicy>,
     /// What the core decides by.
     pub reassembly: ReassemblyConfig,
     /// Units of work.

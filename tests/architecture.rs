@@ -6,8 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which rooms each room may import; its own name is always allowed.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("model", &[]),
+    ("config", &[]),
     ("capture", &["model"]),
     ("decode", &["model", "config"]),
     ("reassembly", &["model", "config"]),

@@ -146,6 +146,18 @@ fn foreign_captures_give_the_same_bytes_however_divided() {
 }
 
 #[test]
+fn options_of_decoding_give_the_same_bytes_however_divided() {
+    let mut all = captures::own();
+    all.extend(captures::foreign().unwrap_or_default());
+    let track = ["--track", "vlan,tunnel"];
+    let linux = ["--fragment-policy", "drop,0.0.0.0/0=linux"];
+    all_agree(
+        &all,
+        &[&track[..], &linux, &["--checksum", "drop"]].concat(),
+    );
+}
+
+#[test]
 fn mapped_and_read_input_give_the_same_bytes() {
     let mut all = captures::own();
     all.extend(captures::foreign().unwrap_or_default());

@@ -18,7 +18,7 @@ use support::output::{read_table, run};
 use support::prng::{Prng, mix};
 
 /// Ways to run the program that take different paths through it.
-const WAYS: [&[&str]; 3] = [
+const WAYS: [&[&str]; 5] = [
     &[],
     &[
         "--no-mmap",
@@ -29,6 +29,8 @@ const WAYS: [&[&str]; 3] = [
         "1",
     ],
     &["--batch-bytes", "1", "--chunk-bytes", "1", "-j", "3", "-v"],
+    &["--track", "vlan,tunnel", "--fragment-policy", "linux", "-v"],
+    &["--checksum", "drop", "--fragment-policy", "drop", "-v"],
 ];
 
 /// Runs the program on these bytes. The exit status, or what is wrong.

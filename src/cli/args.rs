@@ -6,8 +6,8 @@ use clap::{Parser, ValueEnum};
 
 use super::units;
 use crate::config::{
-    BatchConfig, Config, GapMode, OverlapPolicy, PayloadMode, PolicyMap, PolicyRule,
-    ReassemblyConfig, SHARDS, Timeouts,
+    BatchConfig, ChecksumMode, Config, DecodeConfig, FragmentPolicy, GapMode, OverlapPolicy,
+    PayloadMode, PolicyMap, PolicyRule, ReassemblyConfig, SHARDS, Timeouts, Track,
 };
 
 /// Reassemble the TCP streams of a capture: one payload file per stream direction, and a summary
@@ -55,6 +55,19 @@ pub(super) struct Args {
     /// Give up an incomplete IP datagram after this long
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = units::duration)]
     fragment_timeout: i64,
+
+    /// Who wins where IP fragments overlap: first, last, bsd, bsd-right, linux, solaris, windows, or
+    /// drop for none; for receivers in one network with NET= in front [default: bsd]
+    #[arg(long, value_name = "[NET=]POLICY", value_delimiter = ',')]
+    fragment_policy: Vec<PolicyRule<FragmentPolicy>>,
+
+    /// What becomes of TCP segments and IPv4 packets with a wrong checksum
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = ChecksumArg::Ignore)]
+    checksum: ChecksumArg,
+
+    /// Make VLAN ids, tunnels and their ids part of a flow's identity
+    #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
+    track: Vec<TrackArg>,
 
     /// What becomes of payload
     #[arg(long, value_name = "HOW", value_enum, default_value_t = PayloadArg::Files)]
@@ -120,6 +133,22 @@ pub(super) struct Args {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum ChecksumArg {
+    /// Do not look; captures of hosts that leave checksums to their network card need this
+    Ignore,
+    /// Drop them, as a receiver does
+    Drop,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum TrackArg {
+    /// VLAN ids of the outermost Ethernet header
+    Vlan,
+    /// Tunnels, and their ids where both directions have the same
+    Tunnel,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 enum PayloadArg {
     /// One file per stream direction
     Files,
@@ -167,6 +196,17 @@ impl Args {
             gaps,
             csv: self.csv,
             memory_limit: self.memory_limit,
+            decode: DecodeConfig {
+                checksum: match self.checksum {
+                    ChecksumArg::Ignore => ChecksumMode::Ignore,
+                    ChecksumArg::Drop => ChecksumMode::Drop,
+                },
+                track: Track {
+                    vlan: self.track.contains(&TrackArg::Vlan),
+                    tunnel: self.track.contains(&TrackArg::Tunnel),
+                },
+            },
+            fragment_policy: PolicyMap::new(self.fragment_policy.iter().copied()),
             reassembly: ReassemblyConfig {
                 timeouts: Timeouts {
                     handshake: self.handshake_timeout,

@@ -5,7 +5,9 @@ use std::fmt::Write;
 
 use super::units::{bytes, count};
 use crate::config::{Config, PayloadMode};
-use crate::output::accounting::{FlowAccounting, FrameAccounting};
+use crate::output::accounting::{
+    Accounting, FlowAccounting, FragmentConflictAccounting, FrameAccounting,
+};
 use crate::pipeline::RunReport;
 
 /// What the user should know beyond the table: each a sentence.
@@ -41,6 +43,7 @@ pub(super) fn warnings(report: &RunReport, verbose: bool) -> Vec<String> {
             count(frames)
         ));
     }
+    all.extend(bad_checksums(&manifest.accounting));
     if report.evicted > 0 {
         all.push(format!(
             "{} flows were ended early to stay within the memory limit; raise --memory-limit",
@@ -51,6 +54,28 @@ pub(super) fn warnings(report: &RunReport, verbose: bool) -> Vec<String> {
         all.extend(details(report));
     }
     all
+}
+
+/// A network damages one packet in many thousands. More than one in ten is a capture that was made
+/// before the network card filled the checksums in.
+fn bad_checksums(accounting: &Accounting) -> Option<String> {
+    let ipv4 = accounting.frames.undecoded.get("ipv4");
+    let ipv4 = ipv4.and_then(|reasons| reasons.get("bad_checksum"));
+    let packets = ipv4.copied().unwrap_or(0);
+    let dropped = packets + accounting.payload.bad_checksum_segments;
+    let all = packets + accounting.payload.segments;
+    let hint = if dropped > all / 10 {
+        "; so many are the mark of checksum offload; run with --checksum ignore"
+    } else {
+        ""
+    };
+    (dropped > 0).then(|| {
+        format!(
+            "{} of {} packets were dropped for a wrong checksum{hint}",
+            count(dropped),
+            count(all)
+        )
+    })
 }
 
 fn details(report: &RunReport) -> Vec<String> {
@@ -103,9 +128,10 @@ pub(super) fn table(config: &Config, report: &RunReport) -> String {
         (
             "conflicts",
             format!(
-                "{} in {} flows",
+                "{} in {} flows{}",
                 bytes(conflicts.bytes),
-                count(conflicts.flows)
+                count(conflicts.flows),
+                in_fragments(accounting.fragment_conflicts)
             ),
         ),
         ("damage", damage(report)),
@@ -140,6 +166,17 @@ fn flows(flows: &FlowAccounting) -> String {
         percent(flows.complete, flows.count),
         count(flows.midstream)
     )
+}
+
+fn in_fragments(conflicts: FragmentConflictAccounting) -> String {
+    match conflicts.datagrams {
+        0 => String::new(),
+        datagrams => format!(
+            ", {} in {} fragmented datagrams",
+            bytes(conflicts.bytes),
+            count(datagrams)
+        ),
+    }
 }
 
 fn damage(report: &RunReport) -> String {

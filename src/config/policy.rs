@@ -136,7 +136,7 @@ impl<P: fmt::Display> fmt::Display for PolicyMap<P> {
 }
 
 /// The value with this name; the error lists all names.
-pub(super) fn by_name<P: Copy>(
+pub fn by_name<P: Copy>(
     all: &[P],
     name: impl Fn(P) -> &'static str,
     text: &str,

@@ -13,7 +13,8 @@ use dashmap::DashMap;
 use foldhash::quality::RandomState;
 
 use super::{DecodeSink, Decoder};
-use crate::model::{Encapsulation, Payload, PayloadSource, Segment, Timestamp};
+use crate::config::{FragmentPolicy, PolicyMap};
+use crate::model::{Encapsulation, Payload, PayloadSource, Segment, Timestamp, ip_addr};
 use assembly::{Assembly, Piece};
 
 /// The greatest payload of a datagram, bytes: the greatest value of the 16-bit length fields.
@@ -103,6 +104,15 @@ pub struct Datagram {
     pub truncated: u32,
 }
 
+/// A datagram that is complete and dropped whole, since its fragments overlap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Refused {
+    /// 4 or 6.
+    pub(super) version: u8,
+    /// The frame that completed it holds nothing else.
+    pub(super) sole: bool,
+}
+
 /// What became of fragments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct FragmentStats {
@@ -120,8 +130,15 @@ pub struct FragmentStats {
     pub bad_fragments: u64,
     /// Fragments that cover bytes which an earlier fragment of the datagram covers too.
     pub overlapping: u64,
-    /// Those of them that say something else there. (Told only of datagrams that were completed.)
+    /// Fragments that say something else than the bytes which stand. (Told only of datagrams that
+    /// were completed or dropped, as are the next three.)
     pub conflicting: u64,
+    /// Bytes of those that differ.
+    pub conflict_bytes: u64,
+    /// Datagrams with at least one such byte.
+    pub conflict_datagrams: u64,
+    /// Datagrams that were dropped whole when they were complete, since fragments overlap.
+    pub dropped: u64,
 }
 
 /// Fragments that wait for the rest of their datagrams.
@@ -129,6 +146,7 @@ pub struct FragmentStats {
 pub struct FragmentTable {
     slots: DashMap<FragmentKey, Slot, RandomState>,
     timeout: i64,
+    policies: PolicyMap<FragmentPolicy>,
     /// Also held while datagrams are put together, so that only one thread at a time does it.
     stats: Mutex<FragmentStats>,
 }
@@ -142,11 +160,13 @@ struct Slot {
 
 impl FragmentTable {
     /// An empty table. A datagram is given up when a fragment comes more than `timeout`
-    /// nanoseconds of the capture's clock after the first.
-    pub fn new(timeout: i64) -> FragmentTable {
+    /// nanoseconds of the capture's clock after the first. Overlaps are resolved by the policy of
+    /// the receiver.
+    pub fn new(timeout: i64, policies: PolicyMap<FragmentPolicy>) -> FragmentTable {
         FragmentTable {
             slots: DashMap::with_hasher(RandomState::default()),
             timeout,
+            policies,
             stats: Mutex::default(),
         }
     }
@@ -182,10 +202,14 @@ impl FragmentTable {
         fresh.sort_by_key(|fragment| std::cmp::Reverse((fragment.frame, fragment.ordinal)));
         let mut found = Found::default();
         while let Some(fragment) = fresh.pop() {
-            if let Some(datagram) = self.take_up(fragment, source, &mut stats) {
-                found.ordinal = if datagram.sole { 0 } else { PIECED_ORDINAL };
-                decoder.datagram(&datagram, &mut found);
-                fresh.extend(found.fragments.drain(..).rev());
+            match self.take_up(fragment, source, &mut stats) {
+                Some(Ok(datagram)) => {
+                    found.ordinal = if datagram.sole { 0 } else { PIECED_ORDINAL };
+                    decoder.datagram(&datagram, &mut found);
+                    fresh.extend(found.fragments.drain(..).rev());
+                }
+                Some(Err(refused)) => decoder.refused(&refused),
+                None => {}
             }
         }
         found.segments
@@ -196,7 +220,7 @@ impl FragmentTable {
         fragment: Fragment,
         source: &(impl PayloadSource + ?Sized),
         stats: &mut FragmentStats,
-    ) -> Option<Datagram> {
+    ) -> Option<Result<Datagram, Refused>> {
         stats.fragments += 1;
         let Some(piece) = Piece::of(&fragment) else {
             stats.bad_fragments += 1;
@@ -211,7 +235,11 @@ impl FragmentTable {
             stats.timed_out += 1;
             slot.held = None;
         }
-        let assembly = slot.held.get_or_insert_with(|| Assembly::new(&fragment));
+        let assembly = slot.held.get_or_insert_with(|| {
+            let key = &fragment.key;
+            let receiver = ip_addr(key.destination, key.version);
+            Assembly::new(&fragment, self.policies.of(receiver))
+        });
         assembly.insert(&fragment, piece, stats);
         if !assembly.is_complete() {
             return None;
@@ -312,5 +340,7 @@ impl DecodeSink for Found {
     }
 }
 
+#[cfg(test)]
+mod policy_tests;
 #[cfg(test)]
 mod tests;

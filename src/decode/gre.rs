@@ -43,8 +43,9 @@ impl<S: DecodeSink> Walk<'_, S> {
         if flags & (flag::CHECKSUM | flag::ROUTING) != 0 {
             cursor.skip(4, LAYER)?;
         }
+        let mut key = None;
         if flags & flag::KEY != 0 {
-            cursor.skip(4, LAYER)?;
+            key = Some(u32::from_be_bytes(*cursor.take(LAYER)?));
         }
         if flags & flag::SEQUENCE != 0 {
             cursor.skip(4, LAYER)?;
@@ -68,7 +69,8 @@ impl<S: DecodeSink> Walk<'_, S> {
             payload::ERSPAN => self.erspan_ii(cursor),
             payload::ERSPAN_III => self.erspan_iii(cursor),
             _ => {
-                self.tunnel(Tunnel::Gre);
+                let key = key.filter(|_| self.config.track.tunnel);
+                self.tunnel(Tunnel::Gre(key.map(|key| network_of(key, protocol))));
                 self.gre_payload(protocol, cursor)
             }
         }
@@ -112,7 +114,8 @@ impl<S: DecodeSink> Walk<'_, S> {
             return Ok(Class::link(LinkProtocol::TunnelControl));
         }
         cursor.bound(length);
-        self.tunnel(Tunnel::Gre);
+        // The call id in place of the key is another one in each direction.
+        self.tunnel(Tunnel::Gre(None));
         self.ppp(cursor)
     }
 
@@ -144,5 +147,16 @@ impl<S: DecodeSink> Walk<'_, S> {
             2 => self.ip(cursor),
             _ => Err(stop(LAYER, Reason::Unsupported)),
         }
+    }
+}
+
+/// The part of a key that names a network. NVGRE (RFC 7637, 3.2) has a network in the upper 24 bits
+/// and below them a mark of the inner flow, which each end chooses; networks up to 0xfff are
+/// reserved there, so a key that small is an ordinary one.
+const fn network_of(key: u32, protocol: u16) -> u32 {
+    if protocol == ethertype::TRANSPARENT_ETHERNET && key > 0x000f_ffff {
+        key & !0xff
+    } else {
+        key
     }
 }

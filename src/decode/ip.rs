@@ -34,6 +34,9 @@ const IPV6_HEADER: u32 = 40;
 /// The hop-by-hop option that carries the length of a jumbogram (RFC 2675, 2).
 const JUMBO_OPTION: u8 = 0xc2;
 
+/// The destination option that carries a mobile node's home address (RFC 6275, 6.3).
+const HOME_ADDRESS_OPTION: u8 = 0xc9;
+
 /// What the layers above need of an IP header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ip {
@@ -47,9 +50,10 @@ pub(super) struct Ip {
     pub(super) total_len: u32,
     /// Bytes of it that lie before the cursor.
     pub(super) header_len: u32,
-    /// The destination is the packet's last: no routing header has stops left. Checksums cover
-    /// the last destination (RFC 8200, 8.1).
-    pub(super) final_destination: bool,
+    /// The addresses are those that the checksum of TCP covers: no source route has stops left
+    /// (RFC 791, 3.1; RFC 8200, 8.1), and no mobile node's home address stands elsewhere
+    /// (RFC 6275, 6.3).
+    pub(super) has_final_addresses: bool,
 }
 
 fn widen(v4: [u8; 4]) -> [u8; 16] {
@@ -111,8 +115,16 @@ impl<S: DecodeSink> Walk<'_, S> {
         if header_len < IPV4_HEADER {
             return Err(stop(LAYER, Reason::BadHeader));
         }
+        let mut has_final_addresses = true;
         if header_len > IPV4_HEADER {
-            cursor.skip((header_len - IPV4_HEADER) as usize, LAYER)?;
+            let options = cursor.slice((header_len - IPV4_HEADER) as usize, LAYER)?;
+            has_final_addresses = !has_stops_left(options);
+        }
+        if self.drops_bad_checksums() {
+            let header = whole.rest().get(..header_len as usize).unwrap_or_default();
+            if !checksum::is_valid(0, header) {
+                return Err(stop(LAYER, Reason::BadChecksum));
+            }
         }
         let mut total = u32::from(be16(len0, len1));
         if total == 0 {
@@ -124,17 +136,13 @@ impl<S: DecodeSink> Walk<'_, S> {
             return Err(stop(LAYER, Reason::BadLength));
         }
         cursor.bound((total - header_len) as usize);
-        if self.verify_checksums {
-            let header = whole.rest().get(..header_len as usize).unwrap_or_default();
-            self.stats.bad_ipv4_checksums += u64::from(!checksum::is_valid(0, header));
-        }
         let ip = Ip {
             source: widen([s0, s1, s2, s3]),
             destination: widen([d0, d1, d2, d3]),
             version: 4,
             total_len: total,
             header_len,
-            final_destination: true,
+            has_final_addresses,
         };
         let fragment = be16(frag0, frag1);
         // More-fragments flag and offset (RFC 791, 3.1).
@@ -180,7 +188,7 @@ impl<S: DecodeSink> Walk<'_, S> {
             version: 6,
             total_len: IPV6_HEADER.saturating_add(declared),
             header_len: IPV6_HEADER,
-            final_destination: true,
+            has_final_addresses: true,
         };
         if next == protocol::TCP {
             return self.tcp(&ip, cursor);
@@ -237,13 +245,18 @@ impl<S: DecodeSink> Walk<'_, S> {
                 | protocol::SHIM6
                     if ip.version == 6 =>
                 {
+                    if protocol == protocol::DESTINATION
+                        && option6(cursor, HOME_ADDRESS_OPTION).is_some()
+                    {
+                        ip.has_final_addresses = false;
+                    }
                     // Length in 8-byte units, minus 1 (RFC 8200, 4.3; RFC 6275, 6.1.1).
                     protocol = extension(&mut ip, &mut cursor, 8, 1)?;
                 }
                 protocol::ROUTING if ip.version == 6 => {
                     // The fourth byte counts the stops that are left (RFC 8200, 4.4).
                     if matches!(cursor.peek(), Some(&[_, _, _, left]) if left > 0) {
-                        ip.final_destination = false;
+                        ip.has_final_addresses = false;
                     }
                     protocol = extension(&mut ip, &mut cursor, 8, 1)?;
                 }
@@ -293,22 +306,48 @@ fn extension(
 }
 
 /// The payload length of a jumbogram, from its hop-by-hop options (RFC 2675, 2).
-fn jumbo_length(mut cursor: Cursor<'_>) -> Option<u32> {
+fn jumbo_length(cursor: Cursor<'_>) -> Option<u32> {
+    let length = u32::from_be_bytes(option6(cursor, JUMBO_OPTION)?.try_into().ok()?);
+    // Smaller packets have no need of the option and must not carry it.
+    (length > 0xffff).then_some(length)
+}
+
+/// What the first option of this kind says, in an extension header that holds options (RFC 8200,
+/// 4.2).
+fn option6(mut cursor: Cursor<'_>, wanted: u8) -> Option<&[u8]> {
     let &[_, units] = cursor.take(Layer::Ipv6).ok()?;
     cursor.bound(usize::from(units) * 8 + 6);
     loop {
         let &[kind] = cursor.take(Layer::Ipv6).ok()?;
         if kind == 0 {
-            // Pad1 has no length (RFC 8200, 4.2).
+            // Pad1 has no length.
             continue;
         }
         let &[len] = cursor.take(Layer::Ipv6).ok()?;
-        if kind == JUMBO_OPTION && len == 4 {
-            let length = u32::from_be_bytes(*cursor.take(Layer::Ipv6).ok()?);
-            // Smaller packets have no need of the option and must not carry it.
-            return (length > 0xffff).then_some(length);
+        let value = cursor.slice(usize::from(len), Layer::Ipv6).ok()?;
+        if kind == wanted {
+            return Some(value);
         }
-        cursor.skip(usize::from(len), Layer::Ipv6).ok()?;
+    }
+}
+
+/// Whether IPv4 options hold a source route with stops left: until its end the packet is addressed
+/// to the next of them (RFC 791, 3.1).
+fn has_stops_left(mut options: &[u8]) -> bool {
+    const END: u8 = 0;
+    const NOP: u8 = 1;
+    const LOOSE: u8 = 131;
+    const STRICT: u8 = 137;
+    loop {
+        match *options {
+            [NOP, ref rest @ ..] => options = rest,
+            // The pointer is behind the route once all stops are passed.
+            [LOOSE | STRICT, len, pointer, ..] => return pointer <= len,
+            [kind, len, ..] if kind != END && len >= 2 => {
+                options = options.get(usize::from(len)..).unwrap_or_default();
+            }
+            _ => return false,
+        }
     }
 }
 

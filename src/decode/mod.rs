@@ -46,8 +46,10 @@ mod tests;
 
 use std::sync::Arc;
 
+use crate::config::DecodeConfig;
 use crate::model::{Encapsulation, RawFrame, Segment, Timestamp};
-use cursor::Cursor;
+use cursor::{Cursor, stop};
+use defrag::Refused;
 use ip::Ip;
 use walk::{Backing, Walk};
 
@@ -64,18 +66,10 @@ pub trait DecodeSink {
     fn fragment(&mut self, fragment: Fragment);
 }
 
-/// What the decoder does beyond decoding.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct DecodeOptions {
-    /// Verify TCP and IPv4 checksums. It reads every payload byte; where it is off,
-    /// [`Segment::checksum_ok`] is always true.
-    pub verify_checksums: bool,
-}
-
 /// Decodes the frames of one chunk.
 #[derive(Clone, Debug, Default)]
 pub struct Decoder {
-    options: DecodeOptions,
+    config: DecodeConfig,
     table: EncapsulationTable,
     stats: DecodeStats,
     /// The encapsulation under construction; kept so that its list is allocated once.
@@ -84,9 +78,10 @@ pub struct Decoder {
 
 impl Decoder {
     /// A decoder that has seen nothing.
-    pub fn new(options: DecodeOptions) -> Decoder {
+    pub fn new(config: DecodeConfig) -> Decoder {
         Decoder {
-            options,
+            config,
+            table: EncapsulationTable::new(config.track),
             ..Decoder::default()
         }
     }
@@ -113,7 +108,7 @@ impl Decoder {
             stats: &mut self.stats,
             sink,
             encapsulation: &mut self.scratch,
-            verify_checksums: self.options.verify_checksums,
+            config: self.config,
             frame: number,
             ts: frame.ts,
             watermark,
@@ -141,7 +136,7 @@ impl Decoder {
                 .saturating_add(length)
                 .saturating_add(datagram.truncated),
             header_len: datagram.header_len,
-            final_destination: true,
+            has_final_addresses: true,
         };
         let cut = usize::try_from(datagram.truncated).unwrap_or(usize::MAX);
         let cursor = Cursor::new(&datagram.bytes, cut);
@@ -150,7 +145,7 @@ impl Decoder {
             stats: &mut self.stats,
             sink,
             encapsulation: &mut self.scratch,
-            verify_checksums: self.options.verify_checksums,
+            config: self.config,
             frame: datagram.frame,
             ts: datagram.ts,
             watermark: datagram.watermark,
@@ -163,6 +158,20 @@ impl Decoder {
         let outcome = walk.ip_payload(ip, datagram.protocol, cursor);
         if datagram.sole {
             self.stats.resolve(outcome);
+        }
+    }
+
+    /// Counts a datagram that is not decoded since its fragments overlap. The frame that completed
+    /// it moves, in the counts, from the fragments to what could not be decoded.
+    fn refused(&mut self, refused: &Refused) {
+        if refused.sole {
+            let layer = if refused.version == 4 {
+                Layer::Ipv4
+            } else {
+                Layer::Ipv6
+            };
+            self.stats
+                .resolve(Err(stop(layer, Reason::OverlappingFragments)));
         }
     }
 

@@ -97,6 +97,10 @@ named! {
         BadVersion => "bad_version",
         /// Any other field that cannot be.
         BadHeader => "bad_header",
+        /// The checksum is wrong, and such packets are to be dropped.
+        BadChecksum => "bad_checksum",
+        /// The fragments of a datagram overlap, and such datagrams are to be dropped.
+        OverlappingFragments => "overlapping_fragments",
         /// More layers than this program follows.
         TooDeep => "too_deep",
         /// The payload is encrypted.
@@ -234,10 +238,11 @@ pub struct DecodeStats {
     pub fragments_seen: u64,
     /// Those of them that completed a datagram and so count under what it carries.
     pub fragments_resolved: u64,
-    /// TCP segments whose checksum was verified and is wrong.
+    /// TCP segments that were dropped for a wrong checksum. (Frames count under
+    /// [`Reason::BadChecksum`], and a frame may hold several segments.)
     pub bad_tcp_checksums: u64,
-    /// IPv4 headers whose checksum was verified and is wrong.
-    pub bad_ipv4_checksums: u64,
+    /// Captured payload bytes of those.
+    pub bad_checksum_payload: u64,
     /// Frames by link type, for link types that nothing here can read.
     pub unknown_link_types: BTreeMap<u16, u64>,
     ip: Box<[u64; 256]>,
@@ -253,7 +258,7 @@ impl Default for DecodeStats {
             fragments_seen: 0,
             fragments_resolved: 0,
             bad_tcp_checksums: 0,
-            bad_ipv4_checksums: 0,
+            bad_checksum_payload: 0,
             unknown_link_types: BTreeMap::new(),
             ip: Box::new([0; 256]),
             link: [0; LinkProtocol::ALL.len()],
@@ -333,7 +338,7 @@ impl DecodeStats {
         self.fragments_seen += other.fragments_seen;
         self.fragments_resolved += other.fragments_resolved;
         self.bad_tcp_checksums += other.bad_tcp_checksums;
-        self.bad_ipv4_checksums += other.bad_ipv4_checksums;
+        self.bad_checksum_payload += other.bad_checksum_payload;
         for (&link, &count) in &other.unknown_link_types {
             *self.unknown_link_types.entry(link).or_default() += count;
         }

@@ -77,11 +77,10 @@ impl<S: DecodeSink> Walk<'_, S> {
             }
         }
 
-        let mut checksum_ok = true;
-        if self.verify_checksums && whole.cut() == 0 && ip.final_destination {
-            let pseudo = checksum::tcp_pseudo_header(ip, whole.len());
-            checksum_ok = checksum::is_valid(pseudo, whole.rest());
-            self.stats.bad_tcp_checksums += u64::from(!checksum_ok);
+        if self.drops_bad_checksums() && is_damaged(ip, whole) {
+            self.stats.bad_tcp_checksums += 1;
+            self.stats.bad_checksum_payload += cursor.len() as u64;
+            return Err(stop(LAYER, Reason::BadChecksum));
         }
 
         let source = Endpoint::v6(ip.source, be16(sp0, sp1));
@@ -91,8 +90,9 @@ impl<S: DecodeSink> Walk<'_, S> {
         } else {
             FlowKey::v6(source, destination)
         };
+        let encapsulation = self.table.intern(self.encapsulation);
         self.sink.segment(Segment {
-            key,
+            key: key.tagged(self.table.tag(encapsulation)),
             from,
             frame: self.frame,
             ts: self.ts,
@@ -102,7 +102,6 @@ impl<S: DecodeSink> Walk<'_, S> {
             window: be16(w0, w1),
             flags,
             has_sack,
-            checksum_ok,
             syn_options,
             payload: if cursor.len() == 0 {
                 Payload::EMPTY
@@ -111,12 +110,24 @@ impl<S: DecodeSink> Walk<'_, S> {
             },
             truncated: u32::try_from(truncated).unwrap_or(u32::MAX),
             ip_bytes: ip.total_len,
-            encapsulation: self.table.intern(self.encapsulation),
+            encapsulation,
             file_id: 0,
             ordinal: 0,
         });
         Ok(Class::Tcp)
     }
+}
+
+/// Whether a segment is there in all its length and its checksum is wrong. Of one that was cut
+/// short, or whose addresses are not those that the checksum covers, nobody can tell.
+fn is_damaged(ip: &Ip, segment: Cursor<'_>) -> bool {
+    let declared = ip.total_len.saturating_sub(ip.header_len);
+    ip.has_final_addresses
+        && u32::try_from(segment.len()) == Ok(declared)
+        && !checksum::is_valid(
+            checksum::tcp_pseudo_header(ip, segment.len()),
+            segment.rest(),
+        )
 }
 
 fn is_timestamps_alone(options: &[u8]) -> bool {

@@ -8,6 +8,7 @@ use super::defrag::{Fragment, FragmentKey};
 use super::encapsulation::EncapsulationTable;
 use super::ip::Ip;
 use super::stats::{DecodeStats, Layer, Reason, Undecoded};
+use crate::config::{ChecksumMode, DecodeConfig};
 use crate::model::{Encapsulation, InputPos, Payload, Timestamp, Tunnel};
 
 /// How many Ethernet, PPP and IP headers are followed in one frame. Real stacks have fewer than
@@ -31,7 +32,7 @@ pub(super) struct Walk<'w, S> {
     pub(super) sink: &'w mut S,
     /// The encapsulation as far as it has been read.
     pub(super) encapsulation: &'w mut Encapsulation,
-    pub(super) verify_checksums: bool,
+    pub(super) config: DecodeConfig,
     pub(super) frame: u64,
     pub(super) ts: Timestamp,
     pub(super) watermark: Timestamp,
@@ -54,6 +55,11 @@ impl<S: DecodeSink> Walk<'_, S> {
             return Err(stop(layer, Reason::TooDeep));
         }
         Ok(())
+    }
+
+    /// Whether packets with a wrong checksum are dropped.
+    pub(super) fn drops_bad_checksums(&self) -> bool {
+        self.config.checksum == ChecksumMode::Drop
     }
 
     /// Records a tunnel header. VLAN tags inside it are not the outermost Ethernet's.

@@ -5,8 +5,9 @@ use std::fmt;
 /// One tunnel header between the frame and the segment.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Tunnel {
-    /// GRE (RFC 2784, RFC 2890) around a layer that is not ERSPAN.
-    Gre,
+    /// GRE (RFC 2784, RFC 2890) around a layer that is not ERSPAN, with its key where that is
+    /// tracked.
+    Gre(Option<u32>),
     /// ERSPAN type II or III (draft-foschiano-erspan) with its session id.
     Erspan(u16),
     /// VXLAN (RFC 7348) with its network identifier.
@@ -36,7 +37,8 @@ pub enum Tunnel {
 impl fmt::Display for Tunnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Tunnel::Gre => f.write_str("gre"),
+            Tunnel::Gre(None) => f.write_str("gre"),
+            Tunnel::Gre(Some(key)) => write!(f, "gre:{key}"),
             Tunnel::Erspan(id) => write!(f, "erspan:{id}"),
             Tunnel::Vxlan(vni) => write!(f, "vxlan:{vni}"),
             Tunnel::Geneve(vni) => write!(f, "geneve:{vni}"),
@@ -84,10 +86,15 @@ mod tests {
     fn tunnels_are_named_outermost_first() {
         let mut encapsulation = Encapsulation::default();
         assert_eq!(encapsulation.tunnel_text(), None);
-        encapsulation.tunnels = vec![Tunnel::Gre, Tunnel::Vxlan(100), Tunnel::Gtp(0x1234)];
+        encapsulation.tunnels = vec![
+            Tunnel::Gre(None),
+            Tunnel::Gre(Some(7)),
+            Tunnel::Vxlan(100),
+            Tunnel::Gtp(0x1234),
+        ];
         assert_eq!(
             encapsulation.tunnel_text().as_deref(),
-            Some("gre,vxlan:100,gtp:0x1234")
+            Some("gre,gre:7,vxlan:100,gtp:0x1234")
         );
     }
 }

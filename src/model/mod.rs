@@ -12,7 +12,7 @@ pub mod time;
 
 pub use encapsulation::{Encapsulation, Tunnel};
 pub use evidence::{Conflict, SegmentFacts, SegmentKind, SegmentPart};
-pub use flow_key::{Endpoint, FlowKey, Side};
+pub use flow_key::{Endpoint, FlowKey, FlowTag, Side, ip_addr};
 pub use flow_record::{
     ClientBy, ConnState, Direction, EndReason, FlowRecord, Gap, GapCause, HalfRecord, SynFacts,
 };

@@ -83,8 +83,6 @@ pub struct Segment {
     pub flags: TcpFlags,
     /// Whether the segment carries SACK blocks (RFC 2018, 3).
     pub has_sack: bool,
-    /// False where the whole segment was captured and its checksum is wrong.
-    pub checksum_ok: bool,
     /// Options, where SYN is set.
     pub syn_options: SynOptions,
     /// Captured payload, bounded by the IP length: link padding is not in it.

@@ -22,6 +22,8 @@ pub struct Accounting {
     pub gaps: GapAccounting,
     /// Where copies of a byte differ.
     pub conflicts: ConflictAccounting,
+    /// Where overlapping IP fragments differ.
+    pub fragment_conflicts: FragmentConflictAccounting,
 }
 
 /// Where the frames went. Each frame is counted once besides `total`.
@@ -66,6 +68,11 @@ pub struct PayloadAccounting {
     pub rejected: u64,
     /// Beyond a limit the user set.
     pub over_limit: u64,
+    /// In segments that were dropped for a wrong checksum.
+    pub bad_checksum: u64,
+    /// Those segments. (Packets with a wrong IPv4 checksum are not looked into: their frames are
+    /// undecoded.)
+    pub bad_checksum_segments: u64,
     /// Spans of the streams, added up: their bytes and their gaps.
     pub spanned: u64,
     /// Those of `duplicate` whose kept byte was no longer at hand to compare with.
@@ -135,6 +142,16 @@ pub struct ConflictAccounting {
     pub bytes_in_rows: u64,
 }
 
+/// Where overlapping IP fragments differ: in datagrams that were complete, be they decoded or
+/// dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct FragmentConflictAccounting {
+    /// Datagrams with at least one such byte.
+    pub datagrams: u64,
+    /// Bytes of fragments that differ from the byte that stands.
+    pub bytes: u64,
+}
+
 impl Accounting {
     /// Counts with every known name at zero, so that a reader finds each of them.
     pub fn new() -> Accounting {
@@ -194,6 +211,7 @@ impl Accounting {
             flows,
             gaps,
             conflicts,
+            fragment_conflicts: _,
         } = self;
         equal(
             "frames = tcp + other + undecoded + fragments + unknown link types",
@@ -201,13 +219,15 @@ impl Accounting {
             frames.parts(),
         )?;
         equal(
-            "captured payload = unique + duplicate + conflicting, not kept + rejected + over limit",
+            "captured payload = unique + duplicate + conflicting, not kept + rejected + over limit + \
+             dropped for a wrong checksum",
             payload.captured,
             payload.unique
                 + payload.duplicate
                 + payload.conflicting_not_kept
                 + payload.rejected
-                + payload.over_limit,
+                + payload.over_limit
+                + payload.bad_checksum,
         )?;
         at_most(
             "unverified payload is part of the duplicate payload",
@@ -229,8 +249,8 @@ impl Accounting {
         )?;
         at_most("complete flows are flows", flows.complete, flows.count)?;
         equal(
-            "packets in flows = TCP segments",
-            flows.packets,
+            "packets in flows = TCP segments - those dropped for a wrong checksum",
+            flows.packets + payload.bad_checksum_segments,
             payload.segments,
         )?;
         equal(
@@ -327,13 +347,15 @@ mod tests {
             unknown_link_types: Counts::from([("147 USER0".to_owned(), 3)]),
         };
         accounting.payload = PayloadAccounting {
-            segments: 6,
-            captured: 31,
+            segments: 8,
+            captured: 41,
             unique: 16,
             duplicate: 8,
             conflicting_not_kept: 4,
             rejected: 2,
             over_limit: 1,
+            bad_checksum: 10,
+            bad_checksum_segments: 2,
             spanned: 25,
             unverified: 8,
             written: Some(16),

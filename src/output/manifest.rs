@@ -214,6 +214,7 @@ mod tests {
                 "flows",
                 "gaps",
                 "conflicts",
+                "fragment_conflicts",
                 "anomalies",
                 "capture",
                 "damage",

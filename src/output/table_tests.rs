@@ -134,7 +134,7 @@ fn sparse_record(flow_id: u64) -> FlowRecord {
         encapsulation: Encapsulation {
             vlan: Some(5),
             inner_vlan: None,
-            tunnels: vec![Tunnel::Gre, Tunnel::Vxlan(9)],
+            tunnels: vec![Tunnel::Gre(None), Tunnel::Vxlan(9)],
         },
         client_by: ClientBy::FirstFrame,
         midstream: true,

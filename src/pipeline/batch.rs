@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use super::chunk::Chunk;
 use crate::capture::{Input, WalkState, WalkStats, Walker, Window, find_boundary};
-use crate::config::{BatchConfig, EPOCH_FRAMES, SHARDS};
-use crate::decode::{DecodeOptions, DecodeStats, Decoder, EncapsulationTable, FragmentTable};
+use crate::config::{Config, DecodeConfig, EPOCH_FRAMES, SHARDS};
+use crate::decode::{DecodeStats, Decoder, EncapsulationTable, FragmentTable};
 use crate::model::{Segment, Timestamp};
 use crate::shard::shard_of;
 
@@ -33,11 +33,11 @@ impl DecodedBatch<'_> {
 pub(super) fn decode<'input>(
     input: &'input Input,
     start: &WalkState,
-    config: &BatchConfig,
+    config: &Config,
 ) -> std::io::Result<DecodedBatch<'input>> {
-    let mut wanted = config.batch_bytes.max(1);
+    let mut wanted = config.batch.batch_bytes.max(1);
     loop {
-        let batch = decode_stretch(input, start, wanted, config.chunk_bytes.max(1))?;
+        let batch = decode_stretch(input, start, wanted, config)?;
         let progressed = batch.end().is_some_and(|end| end != start);
         // One record may be longer than a window; a window of the whole rest always makes progress.
         if progressed || start.offset() + wanted >= input.len() {
@@ -73,12 +73,12 @@ fn decode_stretch<'input>(
     input: &'input Input,
     start: &WalkState,
     wanted: u64,
-    chunk_bytes: u64,
+    config: &Config,
 ) -> std::io::Result<DecodedBatch<'input>> {
     let from = start.offset();
     let stop = from.saturating_add(wanted).min(input.len());
     let window = input.window(from, wanted)?;
-    let stretches: Vec<(u64, u64)> = stretches(from, stop, chunk_bytes);
+    let stretches: Vec<(u64, u64)> = stretches(from, stop, config.batch.chunk_bytes.max(1));
     let guessed: Vec<Option<Chunk>> = stretches
         .par_iter()
         .map(|&(begin, end)| {
@@ -87,7 +87,7 @@ fn decode_stretch<'input>(
             } else {
                 start.at(find_boundary(&window, start, begin, end)?)
             };
-            Some(Chunk::decode(&window, state, end))
+            Some(Chunk::decode(&window, state, end, config.decode))
         })
         .collect();
     let mut chunks: Vec<(Chunk, u64)> = Vec::with_capacity(guessed.len());
@@ -95,7 +95,7 @@ fn decode_stretch<'input>(
     for (guess, &(_, stop_at)) in guessed.into_iter().zip(&stretches) {
         let chunk = match guess {
             Some(chunk) if chunk.start == state => chunk,
-            _ => Chunk::decode(&window, state, stop_at),
+            _ => Chunk::decode(&window, state, stop_at, config.decode),
         };
         state = chunk.end.clone();
         chunks.push((chunk, stop_at));
@@ -189,17 +189,21 @@ pub(super) struct Join {
     pub(super) decode: DecodeStats,
     /// Fragments that wait.
     pub(super) fragments: FragmentTable,
+    /// How the datagrams that they become are decoded.
+    config: DecodeConfig,
 }
 
 impl Join {
-    pub(super) fn new(fragment_timeout: i64) -> Join {
+    pub(super) fn new(config: &Config) -> Join {
+        let timeout = config.reassembly.timeouts.fragment;
         Join {
             frames: 0,
             first_ts: Timestamp::NONE,
             watermark: Timestamp::NONE,
             walk: WalkStats::default(),
             decode: DecodeStats::default(),
-            fragments: FragmentTable::new(fragment_timeout),
+            fragments: FragmentTable::new(timeout, config.fragment_policy.clone()),
+            config: config.decode,
         }
     }
 
@@ -292,7 +296,7 @@ impl Join {
     /// Puts together the datagrams that a chunk's frames complete. Fragments of all chunks of the
     /// batch have been handed in.
     fn complete_datagrams(&mut self, input: &Input, joined: &mut JoinedChunk, has_fragments: bool) {
-        let mut decoder = Decoder::new(DecodeOptions::default());
+        let mut decoder = Decoder::new(self.config);
         let mut completed = Vec::new();
         let last_frame = joined.first_frame + joined.chunk.walk.frames;
         for epoch in &joined.epochs {

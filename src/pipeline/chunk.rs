@@ -1,7 +1,8 @@
 //! One chunk of the capture: walked and decoded in one pass.
 
 use crate::capture::{WalkState, WalkStats, Walker, Window};
-use crate::decode::{DecodeOptions, DecodeStats, Decoder, EncapsulationTable};
+use crate::config::DecodeConfig;
+use crate::decode::{DecodeStats, Decoder, EncapsulationTable};
 use crate::model::{RawFrame, Timestamp};
 use crate::shard::Buckets;
 
@@ -49,9 +50,14 @@ fn with_watermark<'a>(
 
 impl Chunk {
     /// Walks from `start` to the first record that begins at `stop_at` or later.
-    pub(super) fn decode(window: &Window<'_>, start: WalkState, stop_at: u64) -> Chunk {
+    pub(super) fn decode(
+        window: &Window<'_>,
+        start: WalkState,
+        stop_at: u64,
+        config: DecodeConfig,
+    ) -> Chunk {
         let mut buckets = Buckets::default();
-        let mut decoder = Decoder::new(DecodeOptions::default());
+        let mut decoder = Decoder::new(config);
         let (mut first_ts, mut watermark) = (Timestamp::NONE, Timestamp::NONE);
         let mut edges = None;
         let mut walker = Walker::new(window, start.clone(), stop_at);

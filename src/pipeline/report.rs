@@ -10,9 +10,9 @@ use super::memory;
 use super::run::RunError;
 use super::tables::TableSummaries;
 use crate::capture::{CutAtEnd, Input, WalkStats};
-use crate::config::{Config, GapMode, PayloadMode};
+use crate::config::{ChecksumMode, Config, GapMode, PayloadMode, Track};
 use crate::decode::{DecodeStats, FragmentStats, Layer, Reason, link_type_name};
-use crate::output::accounting::{Accounting, Counts, FrameAccounting};
+use crate::output::accounting::{Accounting, Counts, FragmentConflictAccounting, FrameAccounting};
 use crate::output::manifest::{Damage, DamagedRegion, InputFacts, Manifest};
 use crate::output::{OutputDir, PayloadTotals};
 use crate::reassembly::ReassemblyStats;
@@ -64,6 +64,12 @@ pub(super) fn config_value(config: &Config) -> Value {
         "handshake_timeout_ns": timeouts.handshake,
         "close_linger_ns": timeouts.close_linger,
         "fragment_timeout_ns": timeouts.fragment,
+        "fragment_policy": config.fragment_policy.to_string(),
+        "checksum": match config.decode.checksum {
+            ChecksumMode::Ignore => "ignore",
+            ChecksumMode::Drop => "drop",
+        },
+        "track": tracked(config.decode.track),
         "overlap_policy": config.reassembly.overlap.to_string(),
         "payload": match config.payload {
             PayloadMode::Files => "files",
@@ -78,6 +84,14 @@ pub(super) fn config_value(config: &Config) -> Value {
             .then_some(config.reassembly.max_stream_bytes),
         "segments": config.reassembly.segments,
     })
+}
+
+fn tracked(track: Track) -> Vec<&'static str> {
+    let all = [(track.vlan, "vlan"), (track.tunnel, "tunnel")];
+    all.iter()
+        .filter(|(on, _)| *on)
+        .map(|(_, name)| *name)
+        .collect()
 }
 
 /// Checks the accounting and writes the manifest, the last file of a run. A manifest whose numbers
@@ -101,8 +115,15 @@ pub(super) fn complete(
     let fragments = join.fragments.finish();
     accounting.frames = frames(join.walk.frames, &join.decode);
     let sum = |count: fn(&ReassemblyStats) -> u64| stats.iter().map(count).sum::<u64>();
-    accounting.payload.captured = sum(|shard| shard.payload_bytes);
-    accounting.payload.segments = sum(|shard| shard.segments);
+    let decode = &join.decode;
+    accounting.payload.captured = sum(|shard| shard.payload_bytes) + decode.bad_checksum_payload;
+    accounting.payload.segments = sum(|shard| shard.segments) + decode.bad_tcp_checksums;
+    accounting.payload.bad_checksum = decode.bad_checksum_payload;
+    accounting.payload.bad_checksum_segments = decode.bad_tcp_checksums;
+    accounting.fragment_conflicts = FragmentConflictAccounting {
+        datagrams: fragments.conflict_datagrams,
+        bytes: fragments.conflict_bytes,
+    };
     if config.payload == PayloadMode::Files {
         accounting.payload.written = Some(payload.bytes);
     }
@@ -137,6 +158,7 @@ pub(super) fn complete(
         ("ip_fragments_overlapping", fragments.overlapping),
         ("ip_fragments_conflicting", fragments.conflicting),
         ("ip_fragments_bad", fragments.bad_fragments),
+        ("ip_datagrams_dropped_for_overlap", fragments.dropped),
         ("ip_datagrams_timed_out", fragments.timed_out),
         ("ip_datagrams_over_limit", fragments.over_limit),
         (

@@ -99,7 +99,7 @@ pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunEr
         input: &input,
         workers: workers(config, &dir, threads),
         tables: Tables::create(&dir, config, &footer)?,
-        join: Join::new(config.reassembly.timeouts.fragment),
+        join: Join::new(config),
     };
     let finished = pool.install(|| run.all(&mut control))?;
     report::complete(config, &input, &dir, finished, started.elapsed(), threads)
@@ -232,7 +232,7 @@ fn decode_at<'input>(
     if state.offset() >= input.len() {
         return Ok(None);
     }
-    batch::decode(input, state, &config.batch)
+    batch::decode(input, state, config)
         .map(Some)
         .map_err(|source| RunError::Read {
             path: input.path().to_owned(),

@@ -46,7 +46,6 @@ struct Endpoint {
     retransmissions: Threshold,
     zero_windows: Threshold,
     gaps: Threshold,
-    bad_checksums: Threshold,
 }
 
 impl Endpoint {
@@ -130,12 +129,6 @@ impl ConnTracker {
             [orig, resp] => (resp, orig),
         };
         let flags = segment.flags;
-        if !segment.checksum_ok {
-            if own.bad_checksums.reached() {
-                push(&mut self.history, role, 'C');
-            }
-            return;
-        }
         let len = if flags.rst() { 0 } else { segment.wire_len() };
         let end = segment
             .seq

@@ -41,7 +41,6 @@ impl SegmentBuilder {
             window: 1000,
             flags: TcpFlags(TcpFlags::ACK),
             has_sack: false,
-            checksum_ok: true,
             syn_options: SynOptions::default(),
             payload: Payload::EMPTY,
             truncated: 0,

@@ -19,7 +19,7 @@ pub fn shard_of(key: &FlowKey) -> usize {
     let (lower, upper) = (key.end(Side::Lower), key.end(Side::Upper));
     let ports = u64::from(lower.port) << 32 | u64::from(upper.port) << 8 | u64::from(key.version());
     let words = [halves(lower.addr), halves(upper.addr)].concat();
-    let mut hash = fold(ports ^ KEYS[4], KEYS[0]);
+    let mut hash = fold(ports ^ key.tag().bits() ^ KEYS[4], KEYS[0]);
     for (word, key) in words.into_iter().zip(KEYS) {
         hash = fold(hash ^ word, key);
     }
@@ -46,7 +46,7 @@ fn fold(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Endpoint;
+    use crate::model::{Endpoint, FlowTag};
 
     fn shard(client: [u8; 4], port: u16) -> usize {
         let server = Endpoint::v4([192, 0, 2, 1], 443);
@@ -69,6 +69,23 @@ mod tests {
             counts.iter().all(|&n| n > mean * 3 / 4 && n < mean * 5 / 4),
             "{counts:?}"
         );
+    }
+
+    #[test]
+    fn tags_spread_equal_ends_and_both_directions_stay_together() {
+        let (a, b) = (
+            Endpoint::v4([10, 0, 0, 1], 1000),
+            Endpoint::v4([10, 0, 0, 2], 80),
+        );
+        let (there, back) = (FlowKey::v4(a, b).0, FlowKey::v4(b, a).0);
+        let mut counts = [0u32; SHARDS];
+        for vlan in 1..4095 {
+            let tag = FlowTag::of(&format!("vlan:{vlan}"));
+            let shard = shard_of(&there.tagged(tag));
+            assert_eq!(shard, shard_of(&back.tagged(tag)));
+            counts[shard] += 1;
+        }
+        assert!(counts.iter().all(|&n| n > 30 && n < 100), "{counts:?}");
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Datagram, Fragment, FragmentStats, MAX_DATAGRAM};
+use super::{Datagram, Fragment, FragmentStats, MAX_DATAGRAM, Refused};
+use crate::config::FragmentPolicy;
 use crate::model::{Payload, PayloadSource, Timestamp};
 
 /// A stretch of a datagram that one fragment gives.
@@ -44,9 +45,27 @@ impl Piece {
     }
 }
 
+/// Whether a piece stands over one that came before it, where both have bytes.
+const fn stands_over(policy: FragmentPolicy, later: &Piece, earlier: &Piece) -> bool {
+    match policy {
+        FragmentPolicy::First | FragmentPolicy::Drop => false,
+        FragmentPolicy::Last => true,
+        FragmentPolicy::Bsd => later.start < earlier.start,
+        FragmentPolicy::BsdRight => later.start >= earlier.start,
+        FragmentPolicy::Linux => later.start <= earlier.start,
+        FragmentPolicy::Solaris => {
+            later.start < earlier.start && later.declared_end >= earlier.declared_end
+        }
+        FragmentPolicy::Windows => {
+            later.start < earlier.start && later.declared_end > earlier.declared_end
+        }
+    }
+}
+
 /// A datagram in the making.
 #[derive(Debug)]
 pub(super) struct Assembly {
+    policy: FragmentPolicy,
     first_frame: u64,
     first_ordinal: u32,
     first_watermark: Timestamp,
@@ -60,11 +79,14 @@ pub(super) struct Assembly {
     cover: BTreeMap<u32, (u32, usize)>,
     covered: u32,
     has_overlap: bool,
+    /// An overlap is more than one fragment sent twice.
+    has_partial_overlap: bool,
 }
 
 impl Assembly {
-    pub(super) fn new(first: &Fragment) -> Assembly {
+    pub(super) fn new(first: &Fragment, policy: FragmentPolicy) -> Assembly {
         Assembly {
+            policy,
             first_frame: first.frame,
             first_ordinal: first.ordinal,
             first_watermark: first.watermark,
@@ -74,6 +96,7 @@ impl Assembly {
             cover: BTreeMap::new(),
             covered: 0,
             has_overlap: false,
+            has_partial_overlap: false,
         }
     }
 
@@ -107,32 +130,61 @@ impl Assembly {
             stats.bad_fragments += 1;
         }
         let (start, end) = (piece.start.min(limit), piece.end.min(limit));
-        let fresh = fill_holes(&mut self.cover, start, end, self.pieces.len());
+        let is_repeated = self.is_repeated(&piece);
+        let fresh = self.lay(piece, start, end);
         self.covered += fresh;
         if fresh < end - start {
             stats.overlapping += 1;
             self.has_overlap = true;
+            self.has_partial_overlap |= !is_repeated;
         }
-        self.pieces.push(piece);
     }
 
-    /// Which piece gives which byte, now that all have come. Of two pieces that overlap, the one
-    /// that begins at the lower offset stands, and of two that begin together the one that came
-    /// first: what BSD stacks do (Novak, "Target-Based Fragmentation Reassembly", 2005), and
-    /// Wireshark. Another policy would be another order here.
-    fn settled_cover(&self, end: u32) -> BTreeMap<u32, (u32, usize)> {
-        if !self.has_overlap {
-            return self.cover.clone();
-        }
-        let mut order: Vec<usize> = (0..self.pieces.len()).collect();
-        order.sort_by_key(|&index| self.pieces.get(index).map(|piece| piece.start));
-        let mut cover = BTreeMap::new();
-        for index in order {
-            if let Some(piece) = self.pieces.get(index) {
-                fill_holes(&mut cover, piece.start.min(end), piece.end.min(end), index);
+    /// Whether a fragment of the same bytes of the datagram stands already. (As long as no other
+    /// kind of overlap came, each fragment's bytes begin in the cover where the fragment does.)
+    fn is_repeated(&self, piece: &Piece) -> bool {
+        self.cover
+            .get(&piece.start)
+            .and_then(|&(_, index)| self.pieces.get(index))
+            .is_some_and(|held| {
+                held.start == piece.start && held.declared_end == piece.declared_end
+            })
+    }
+
+    /// Adds a piece: the bytes from `start` to `end` are its own where no other has them, or where
+    /// it stands over the one that has. Tells how many no other had.
+    fn lay(&mut self, piece: Piece, start: u32, end: u32) -> u32 {
+        let index = self.pieces.len();
+        let mut fresh = 0;
+        let mut at = start;
+        while at < end {
+            let stretch = self.cover.range(..=at).next_back();
+            match stretch.map(|(&from, &(reach, held))| (from, reach, held)) {
+                Some((from, reach, held)) if reach > at => {
+                    let to = reach.min(end);
+                    let stands = |held| stands_over(self.policy, &piece, held);
+                    if self.pieces.get(held).is_some_and(stands) {
+                        if from < at {
+                            self.cover.insert(from, (at, held));
+                        }
+                        self.cover.insert(at, (to, index));
+                        if to < reach {
+                            self.cover.insert(to, (reach, held));
+                        }
+                    }
+                    at = to;
+                }
+                _ => {
+                    let next = self.cover.range(at..end).next();
+                    let to = next.map_or(end, |(&from, _)| from);
+                    self.cover.insert(at, (to, index));
+                    fresh += to - at;
+                    at = to;
+                }
             }
         }
-        cover
+        self.pieces.push(piece);
+        fresh
     }
 
     /// Forgets what lies beyond the end that the last fragment names, and says whether anything
@@ -160,24 +212,27 @@ impl Assembly {
         last: Fragment,
         source: &(impl PayloadSource + ?Sized),
         stats: &mut FragmentStats,
-    ) -> Option<Datagram> {
+    ) -> Option<Result<Datagram, Refused>> {
         let ((protocol, header_len), (end, declared_end)) = (self.head?, self.end?);
-        let cover = self.settled_cover(end);
         let mut bytes = vec![0; end as usize];
-        for (&start, &(reach, index)) in &cover {
+        for (&start, &(reach, index)) in &self.cover {
             let piece = self.pieces.get(index)?;
             let part = piece.payload.slice(start - piece.start, reach - start);
             copy(&part.bytes(source), start, &mut bytes);
         }
         if self.has_overlap {
-            stats.conflicting += self
-                .pieces
-                .iter()
-                .filter(|piece| !agrees(&piece.payload.bytes(source), piece.start, &bytes))
-                .count() as u64;
+            let differing = self.count_conflicts(&bytes, source, stats);
+            // Fragments sent twice are no overlap if they say the same (RFC 8200, 4.5).
+            if self.policy == FragmentPolicy::Drop && (self.has_partial_overlap || differing) {
+                stats.dropped += 1;
+                return Some(Err(Refused {
+                    version: last.key.version,
+                    sole: last.sole,
+                }));
+            }
         }
         stats.datagrams += 1;
-        Some(Datagram {
+        Some(Ok(Datagram {
             key: last.key,
             frame: last.frame,
             ts: last.ts,
@@ -188,29 +243,26 @@ impl Assembly {
             header_len,
             bytes: bytes.into(),
             truncated: declared_end - end,
-        })
+        }))
     }
-}
 
-/// Gives the bytes from `start` to `end` to piece `index` where no other has them, and tells how
-/// many those are.
-fn fill_holes(cover: &mut BTreeMap<u32, (u32, usize)>, start: u32, end: u32, index: usize) -> u32 {
-    let mut fresh = 0;
-    let mut at = start;
-    // The one stretch that may begin before and reach in.
-    if let Some((_, &(reach, _))) = cover.range(..=start).next_back() {
-        at = at.max(reach);
-    }
-    while at < end {
-        let next = cover.range(at..end).next();
-        let (hole_end, skip_to) = next.map_or((end, end), |(&start, &(reach, _))| (start, reach));
-        if at < hole_end {
-            cover.insert(at, (hole_end, index));
-            fresh += hole_end - at;
+    /// Counts what differs from the bytes that stand, and tells whether anything does.
+    fn count_conflicts(
+        &self,
+        whole: &[u8],
+        source: &(impl PayloadSource + ?Sized),
+        stats: &mut FragmentStats,
+    ) -> bool {
+        let mut any = false;
+        for piece in &self.pieces {
+            let bytes = differences(&piece.payload.bytes(source), piece.start, whole);
+            stats.conflicting += u64::from(bytes > 0);
+            stats.conflict_bytes += bytes;
+            any |= bytes > 0;
         }
-        at = skip_to;
+        stats.conflict_datagrams += u64::from(any);
+        any
     }
-    fresh
 }
 
 /// Copies what fits of `part` to offset `start`.
@@ -221,8 +273,8 @@ fn copy(part: &[u8], start: u32, whole: &mut [u8]) {
     }
 }
 
-/// Whether `part` says at offset `start` what `whole` says there.
-fn agrees(part: &[u8], start: u32, whole: &[u8]) -> bool {
+/// How many bytes of `part`, at offset `start`, differ from what `whole` has there.
+fn differences(part: &[u8], start: u32, whole: &[u8]) -> u64 {
     let there = whole.get(start as usize..).unwrap_or_default();
-    part.iter().zip(there).all(|(a, b)| a == b)
+    part.iter().zip(there).filter(|(a, b)| a != b).count() as u64
 }

@@ -1,21 +1,27 @@
-use proptest::prelude::*;
-
 use super::*;
-use crate::decode::DecodeOptions;
+use crate::config::DecodeConfig;
 use crate::decode::tests::build::*;
 use crate::model::{InputPos, LinkType, RawFrame};
 
-const TIMEOUT: i64 = 30;
+pub(super) const TIMEOUT: i64 = 30;
 
 /// A capture of fragments: one frame each, one after another in one input.
 #[derive(Default)]
-struct Capture {
+pub(super) struct Capture {
+    policies: PolicyMap<FragmentPolicy>,
     input: Vec<u8>,
-    frames: Vec<(i64, std::ops::Range<usize>, u32)>,
+    pub(super) frames: Vec<(i64, std::ops::Range<usize>, u32)>,
 }
 
 impl Capture {
-    fn push(&mut self, ns: i64, packet: &[u8]) {
+    pub(super) fn with(policies: &str) -> Capture {
+        Capture {
+            policies: PolicyMap::new(policies.split(',').map(|rule| rule.parse().unwrap())),
+            ..Capture::default()
+        }
+    }
+
+    pub(super) fn push(&mut self, ns: i64, packet: &[u8]) {
         self.push_cut(ns, packet, packet.len());
     }
 
@@ -28,9 +34,9 @@ impl Capture {
 
     /// Decodes all frames, handing fragments in and putting datagrams together every `batch`
     /// frames, within a batch from the last to the first.
-    fn run(&self, batch: usize) -> (Run, FragmentStats) {
-        let table = FragmentTable::new(TIMEOUT);
-        let mut decoder = Decoder::new(DecodeOptions::default());
+    pub(super) fn run(&self, batch: usize) -> (Run, FragmentStats) {
+        let table = FragmentTable::new(TIMEOUT, self.policies.clone());
+        let mut decoder = Decoder::new(DecodeConfig::default());
         let mut run = Run::default();
         let mut watermark = Timestamp::NONE;
         for (chunk, frames) in self.frames.chunks(batch).enumerate() {
@@ -60,7 +66,7 @@ impl Capture {
     }
 
     /// Frames and payloads of all segments, whatever the size of batches.
-    fn segments(&self) -> Vec<(u64, Vec<u8>)> {
+    pub(super) fn segments(&self) -> Vec<(u64, Vec<u8>)> {
         let of = |batch| {
             let (mut run, stats) = self.run(batch);
             run.segments.sort_by_key(|segment| segment.frame);
@@ -78,7 +84,7 @@ impl Capture {
         whole.0
     }
 
-    fn stats(&self) -> FragmentStats {
+    pub(super) fn stats(&self) -> FragmentStats {
         self.run(self.frames.len().max(1)).1
     }
 }
@@ -155,43 +161,6 @@ fn the_fragment_at_the_lower_offset_wins() {
     assert_eq!(capture.segments(), [(4, wanted)]);
     let stats = capture.stats();
     assert_eq!((stats.overlapping, stats.conflicting), (2, 1));
-}
-
-/// The fragments of Novak's target-based fragmentation test, a letter for each block of eight
-/// bytes, and what BSD makes of them.
-#[test]
-fn overlaps_resolve_as_in_bsd() {
-    let fragments: [(char, u16, u16); 17] = [
-        ('A', 0, 24),
-        ('B', 32, 16),
-        ('C', 48, 24),
-        ('D', 80, 8),
-        ('E', 104, 16),
-        ('F', 120, 24),
-        ('G', 144, 16),
-        ('H', 160, 16),
-        ('I', 176, 8),
-        ('J', 8, 32),
-        ('K', 48, 24),
-        ('L', 72, 24),
-        ('M', 96, 24),
-        ('N', 128, 8),
-        ('O', 152, 8),
-        ('P', 160, 8),
-        ('Q', 176, 16),
-    ];
-    let header = tcp(&[], &[]);
-    let mut capture = Capture::default();
-    for (letter, start, len) in fragments {
-        let mut bytes = vec![letter as u8; usize::from(len)];
-        if start == 0 {
-            bytes[..header.len()].copy_from_slice(&header);
-        }
-        capture.push(0, &ipv4_fragment(6, 1, start, letter != 'Q', &bytes));
-    }
-    let blocks = "AAAJJBCCCLLLMMMFFFGGHHIQ";
-    let whole: Vec<u8> = blocks.bytes().flat_map(|letter| [letter; 8]).collect();
-    assert_eq!(capture.segments(), [(17, whole[header.len()..].to_vec())]);
 }
 
 #[test]
@@ -310,7 +279,7 @@ fn complete_looks_no_further_than_it_may() {
         };
         decoder.frame(&frame, number, frame.ts, &mut run);
     }
-    let table = FragmentTable::new(TIMEOUT);
+    let table = FragmentTable::new(TIMEOUT, PolicyMap::default());
     table.add(run.fragments);
     assert!(
         table
@@ -330,7 +299,7 @@ fn sweeping_drops_the_stale_and_then_the_oldest() {
         let now = Timestamp::from_ns(i64::from(id));
         decoder.frame(&raw(101, &packet), u64::from(id), now, &mut run);
     }
-    let table = FragmentTable::new(TIMEOUT);
+    let table = FragmentTable::new(TIMEOUT, PolicyMap::default());
     table.add(run.fragments.drain(..).rev());
     table.complete(5, &[][..], &mut decoder);
     table.sweep(Timestamp::from_ns(TIMEOUT + 2));
@@ -341,57 +310,4 @@ fn sweeping_drops_the_stale_and_then_the_oldest() {
     left.sort_unstable();
     assert_eq!(left, [4, 5]);
     assert_eq!(table.finish().incomplete_at_end, 2);
-}
-
-proptest! {
-    /// Whatever fragments come, the batches they come in change nothing; and a datagram holds what
-    /// a byte map says it holds.
-    #[test]
-    fn agrees_with_a_map_of_bytes(
-        pieces in prop::collection::vec((0u16..12, 1u16..6, any::<bool>(), any::<u8>(), 0i64..9), 1..14)
-    ) {
-        let mut capture = Capture::default();
-        // Each byte with the offset at which its fragment begins: the lower one stands.
-        let mut map: Vec<Option<(usize, u8)>> = vec![None; 256];
-        let (mut end, mut first, mut wanted) = (None, 0, Vec::new());
-        let mut now = 0;
-        let head = tcp(&[], &[]);
-        for (start, length, more, fill, pause) in pieces {
-            now += pause;
-            let (start, length) = (usize::from(start) * 8, usize::from(length) * 8);
-            let mut bytes = vec![fill; length];
-            for (offset, byte) in bytes.iter_mut().enumerate() {
-                if let Some(of_header) = head.get(start + offset) {
-                    *byte = *of_header;
-                }
-            }
-            let offset = u16::try_from(start).unwrap();
-            if start == 0 && !more {
-                continue;
-            }
-            capture.push(now, &ipv4_fragment(6, 1, offset, more, &bytes));
-            if map.iter().all(Option::is_none) {
-                first = now;
-            } else if now - first > TIMEOUT {
-                (map, end, first) = (vec![None; 256], None, now);
-            }
-            if !more {
-                end.get_or_insert(start + length);
-            }
-            for (place, byte) in map[start..].iter_mut().zip(&bytes) {
-                if place.is_none_or(|(held, _)| start < held) {
-                    *place = Some((start, *byte));
-                }
-            }
-            let end_now = end.unwrap_or(usize::MAX);
-            if let Some(Some(whole)) = map.get(..end_now).map(|m| m.iter().map(|held| Some(held.as_ref()?.1)).collect::<Option<Vec<u8>>>()) {
-                if whole.len() >= 20 {
-                    wanted.push((capture.frames.len() as u64, whole[20..].to_vec()));
-                }
-                (map, end) = (vec![None; 256], None);
-            }
-
-        }
-        prop_assert_eq!(capture.segments(), wanted);
-    }
 }

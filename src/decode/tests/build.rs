@@ -2,9 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use crate::decode::{
-    DecodeOptions, DecodeSink, DecodeStats, Decoder, EncapsulationTable, Fragment,
-};
+use crate::config::{ChecksumMode, DecodeConfig};
+use crate::decode::{DecodeSink, DecodeStats, Decoder, EncapsulationTable, Fragment};
 use crate::model::{InputPos, LinkType, RawFrame, Segment, Timestamp};
 
 pub(in crate::decode) const TEXT: &[u8] = b"hello";
@@ -142,12 +141,23 @@ pub(in crate::decode) fn raw(link: u16, data: &[u8]) -> RawFrame<'_> {
     }
 }
 
-/// Decodes one frame, with checksums verified.
+/// Decodes one frame.
 pub(in crate::decode) fn decode(frame: &RawFrame<'_>) -> Run {
+    decode_by(DecodeConfig::default(), frame)
+}
+
+/// Decodes one frame, dropping packets with a wrong checksum.
+pub(in crate::decode) fn verify(frame: &RawFrame<'_>) -> Run {
+    let config = DecodeConfig {
+        checksum: ChecksumMode::Drop,
+        ..DecodeConfig::default()
+    };
+    decode_by(config, frame)
+}
+
+pub(in crate::decode) fn decode_by(config: DecodeConfig, frame: &RawFrame<'_>) -> Run {
     let mut run = Run::default();
-    let mut decoder = Decoder::new(DecodeOptions {
-        verify_checksums: true,
-    });
+    let mut decoder = Decoder::new(config);
     decoder.frame(frame, 1, Timestamp::from_ns(6), &mut run);
     (run.table, run.stats) = decoder.finish();
     assert_eq!(run.stats.frames, 1);

@@ -1,6 +1,7 @@
 //! Frames built by hand, one for each thing that is read.
 
 pub(super) mod build;
+mod checksums;
 mod ip_and_tcp;
 mod links;
 mod random;

@@ -12,13 +12,14 @@ fn holds(link: u16, data: &[u8], original_len: u32, fcs_len: u8) {
         fcs_len,
         ..raw(link, data)
     };
-    let run = decode(&frame);
-    for segment in &run.segments {
-        assert_eq!(text(segment, data).len(), segment.payload.len() as usize);
-    }
-    for fragment in &run.fragments {
-        let bytes = fragment.payload.bytes(data);
-        assert_eq!(bytes.len(), fragment.payload.len() as usize);
+    for run in [decode(&frame), verify(&frame)] {
+        for segment in &run.segments {
+            assert_eq!(text(segment, data).len(), segment.payload.len() as usize);
+        }
+        for fragment in &run.fragments {
+            let bytes = fragment.payload.bytes(data);
+            assert_eq!(bytes.len(), fragment.payload.len() as usize);
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Tunnels, each around the same packet.
 
 use super::build::*;
+use crate::config::{DecodeConfig, Track};
 use crate::decode::{Layer, Other, Reason, Undecoded};
+use crate::model::{FlowKey, Side};
 
 fn inner() -> Vec<u8> {
     ethernet(0x0800, &packet())
@@ -198,4 +200,69 @@ fn nesting_is_bounded() {
     let (layer, reason) = (Layer::Ipv4, Reason::TooDeep);
     let stats = decode(&raw(228, &frame)).stats;
     assert_eq!(stats.undecoded(Undecoded { layer, reason }), 1);
+}
+
+/// Decodes a frame with tunnels tracked: their names, and the key of the segment inside.
+fn tracked(frame: &[u8]) -> (String, FlowKey) {
+    let config = DecodeConfig {
+        track: Track {
+            vlan: false,
+            tunnel: true,
+        },
+        ..DecodeConfig::default()
+    };
+    let run = decode_by(config, &raw(ETHERNET, frame));
+    let [segment] = &run.segments[..] else {
+        panic!("{} segments", run.segments.len());
+    };
+    let encapsulation = run.table.resolve(segment.encapsulation);
+    (encapsulation.tunnel_text().unwrap_or_default(), segment.key)
+}
+
+#[test]
+fn keys_of_gre_are_read_where_tunnels_are_tracked() {
+    let gre = |ethertype: u16, key: u32, carried: &[u8]| {
+        let header = cat![
+            [0x20, 0],
+            ethertype.to_be_bytes(),
+            key.to_be_bytes(),
+            carried
+        ];
+        tracked(&ethernet(0x0800, &ipv4(47, &header)))
+    };
+    assert_eq!(gre(0x0800, 9, &packet()).0, "gre:9");
+    assert_ne!(gre(0x0800, 9, &packet()).1, gre(0x0800, 8, &packet()).1);
+    // Around Ethernet the lowest byte is NVGRE's mark of a flow, unless the network is a reserved
+    // one.
+    assert_eq!(gre(0x0800, 0x12_3456, &packet()).0, "gre:1193046");
+    assert_eq!(gre(0x6558, 0x12_3456, &inner()).0, "gre:1192960");
+    assert_eq!(gre(0x6558, 0x0f_ffff, &inner()).0, "gre:1048575");
+    // The call ids of PPTP differ by direction.
+    let call = |id| {
+        let header = [0x30, 1, 0x88, 0x0b, 0, 47, 0, id, 0, 0, 0, 1, 0, 0x21];
+        tracked(&ethernet(0x0800, &ipv4(47, &cat![header, packet()])))
+    };
+    assert_eq!(call(1), call(2));
+    assert_eq!(call(1).0, "gre");
+}
+
+#[test]
+fn a_tracked_tunnel_makes_another_flow_of_the_same_ends() {
+    let plain = tracked(&ethernet(0x0800, &packet())).1;
+    assert_eq!(
+        plain,
+        decode(&raw(ETHERNET, &ethernet(0x0800, &packet()))).segments[0].key
+    );
+    let inside = |vni| {
+        let vxlan = cat![[8, 0, 0, 0, 0, 0, vni, 0], inner()];
+        ethernet(0x0800, &ipv4(17, &udp(4789, &vxlan)))
+    };
+    assert_ne!(tracked(&inside(1)).1, plain);
+    assert_ne!(tracked(&inside(1)).1, tracked(&inside(2)).1);
+    assert_eq!(
+        tracked(&inside(1)).1.end(Side::Lower),
+        plain.end(Side::Lower)
+    );
+    let untracked = |vni| decode(&raw(ETHERNET, &inside(vni))).segments[0].key;
+    assert_eq!(untracked(1), plain);
 }
