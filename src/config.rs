@@ -1,6 +1,9 @@
 //! What the user asked for, validated. Everything that decides the output stands here.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::filter::Filter;
 
 /// How many shards the flows are spread over. The output's eviction decisions depend on it, so it
 /// is a constant and never the number of threads.
@@ -98,6 +101,8 @@ pub struct Config {
     pub threads: Option<usize>,
     /// Map the input into memory (or read it in blocks).
     pub mmap: bool,
+    /// Which flows are wanted; `None` = all.
+    pub filter: Option<Arc<Filter>>,
     /// What happens to payload.
     pub payload: PayloadMode,
     /// What becomes of holes.

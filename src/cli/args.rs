@@ -1,6 +1,7 @@
 //! The arguments as typed, and the configuration they come to.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Parser, ValueEnum};
 
@@ -8,6 +9,7 @@ use super::units;
 use crate::config::{
     BatchConfig, Config, GapMode, PayloadMode, ReassemblyConfig, SHARDS, Timeouts,
 };
+use crate::filter::Filter;
 
 /// Reassemble the TCP streams of a capture: one payload file per stream direction, and a summary
 /// of all flows in Parquet.
@@ -26,6 +28,10 @@ pub(super) struct Args {
     /// Where to write; made if it is not there, and refused if it is not empty
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
+
+    /// Keep only flows that match, both directions: pcap-filter(7) syntax, as in 'host 192.0.2.1'
+    #[arg(short, long, value_name = "EXPR", value_parser = Filter::parse)]
+    filter: Option<Filter>,
 
     /// Replace an earlier run's files in the output directory
     #[arg(long)]
@@ -141,6 +147,7 @@ impl Args {
             force: self.force,
             threads: self.threads.map(usize::from),
             mmap: !self.no_mmap,
+            filter: self.filter.clone().map(Arc::new),
             payload: match self.payload {
                 PayloadArg::Files => PayloadMode::Files,
                 PayloadArg::None => PayloadMode::None,

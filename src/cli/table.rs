@@ -9,7 +9,7 @@ use crate::output::accounting::{FlowAccounting, FrameAccounting};
 use crate::pipeline::RunReport;
 
 /// What the user should know beyond the table: each a sentence.
-pub(super) fn warnings(report: &RunReport, verbose: bool) -> Vec<String> {
+pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Vec<String> {
     let mut all = Vec::new();
     let manifest = &report.manifest;
     if report.interrupted() {
@@ -41,6 +41,7 @@ pub(super) fn warnings(report: &RunReport, verbose: bool) -> Vec<String> {
             count(frames)
         ));
     }
+    all.extend(filter_warnings(config, &manifest.accounting.frames));
     if report.evicted > 0 {
         all.push(format!(
             "{} flows were ended early to stay within the memory limit; raise --memory-limit",
@@ -51,6 +52,21 @@ pub(super) fn warnings(report: &RunReport, verbose: bool) -> Vec<String> {
         all.extend(details(report));
     }
     all
+}
+
+fn filter_warnings(config: &Config, frames: &FrameAccounting) -> Option<String> {
+    let filter = config.filter.as_ref()?;
+    if frames.tcp == 0 && frames.filtered > 0 {
+        Some("the filter left out every TCP segment".to_owned())
+    } else if frames.filtered > 0 && filter.tests_flags() {
+        Some(
+            "the filter tests flags, so it left segments out of flows: gaps and states may be its \
+             doing"
+                .to_owned(),
+        )
+    } else {
+        None
+    }
 }
 
 fn details(report: &RunReport) -> Vec<String> {
@@ -124,8 +140,12 @@ fn frames(frames: &FrameAccounting) -> String {
     let undecoded: u64 = frames.undecoded.values().flat_map(BTreeMap::values).sum();
     let unknown: u64 = frames.unknown_link_types.values().sum();
     let other: u64 = frames.other.values().sum();
+    let filtered = match frames.filtered {
+        0 => String::new(),
+        filtered => format!("{} filtered out, ", count(filtered)),
+    };
     format!(
-        "{}: {} TCP, {} other, {} not decoded",
+        "{}: {} TCP, {filtered}{} other, {} not decoded",
         count(frames.total),
         count(frames.tcp),
         count(other + frames.fragments),

@@ -124,7 +124,7 @@ impl<S: DecodeSink> Walk<'_, S> {
             return Err(stop(LAYER, Reason::BadLength));
         }
         cursor.bound((total - header_len) as usize);
-        if self.verify_checksums {
+        if self.options.verify_checksums {
             let header = whole.rest().get(..header_len as usize).unwrap_or_default();
             self.stats.bad_ipv4_checksums += u64::from(!checksum::is_valid(0, header));
         }

@@ -46,6 +46,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use crate::filter::Filter;
 use crate::model::{Encapsulation, RawFrame, Segment, Timestamp};
 use cursor::Cursor;
 use ip::Ip;
@@ -65,11 +66,13 @@ pub trait DecodeSink {
 }
 
 /// What the decoder does beyond decoding.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DecodeOptions {
     /// Verify TCP and IPv4 checksums. It reads every payload byte; where it is off,
     /// [`Segment::checksum_ok`] is always true.
     pub verify_checksums: bool,
+    /// Hand on only segments that match; the others are counted.
+    pub filter: Option<Arc<Filter>>,
 }
 
 /// Decodes the frames of one chunk.
@@ -113,7 +116,7 @@ impl Decoder {
             stats: &mut self.stats,
             sink,
             encapsulation: &mut self.scratch,
-            verify_checksums: self.options.verify_checksums,
+            options: &self.options,
             frame: number,
             ts: frame.ts,
             watermark,
@@ -150,7 +153,7 @@ impl Decoder {
             stats: &mut self.stats,
             sink,
             encapsulation: &mut self.scratch,
-            verify_checksums: self.options.verify_checksums,
+            options: &self.options,
             frame: datagram.frame,
             ts: datagram.ts,
             watermark: datagram.watermark,

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::DecodeSink;
 use super::cursor::{Cursor, stop};
 use super::defrag::{Fragment, FragmentKey};
 use super::encapsulation::EncapsulationTable;
 use super::ip::Ip;
 use super::stats::{DecodeStats, Layer, Reason, Undecoded};
+use super::{DecodeOptions, DecodeSink};
 use crate::model::{Encapsulation, InputPos, Payload, Timestamp, Tunnel};
 
 /// How many Ethernet, PPP and IP headers are followed in one frame. Real stacks have fewer than
@@ -31,7 +31,7 @@ pub(super) struct Walk<'w, S> {
     pub(super) sink: &'w mut S,
     /// The encapsulation as far as it has been read.
     pub(super) encapsulation: &'w mut Encapsulation,
-    pub(super) verify_checksums: bool,
+    pub(super) options: &'w DecodeOptions,
     pub(super) frame: u64,
     pub(super) ts: Timestamp,
     pub(super) watermark: Timestamp,

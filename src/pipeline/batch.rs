@@ -32,10 +32,11 @@ pub(super) fn decode<'input>(
     input: &'input Input,
     start: &WalkState,
     config: &BatchConfig,
+    options: &DecodeOptions,
 ) -> std::io::Result<DecodedBatch<'input>> {
     let mut wanted = config.batch_bytes.max(1);
     loop {
-        let batch = decode_stretch(input, start, wanted, config.chunk_bytes.max(1))?;
+        let batch = decode_stretch(input, start, wanted, config.chunk_bytes.max(1), options)?;
         let progressed = batch.end().is_some_and(|end| end != start);
         // One record may be longer than a window; a window of the whole rest always makes progress.
         if progressed || start.offset() + wanted >= input.len() {
@@ -50,6 +51,7 @@ fn decode_stretch<'input>(
     start: &WalkState,
     wanted: u64,
     chunk_bytes: u64,
+    options: &DecodeOptions,
 ) -> std::io::Result<DecodedBatch<'input>> {
     let from = start.offset();
     let stop = from.saturating_add(wanted).min(input.len());
@@ -63,7 +65,7 @@ fn decode_stretch<'input>(
             } else {
                 start.at(find_boundary(&window, start, begin, end)?)
             };
-            Some(Chunk::decode(&window, state, end))
+            Some(Chunk::decode(&window, state, end, options))
         })
         .collect();
     let mut chunks: Vec<(Chunk, u64)> = Vec::with_capacity(guessed.len());
@@ -71,7 +73,7 @@ fn decode_stretch<'input>(
     for (guess, &(_, stop_at)) in guessed.into_iter().zip(&stretches) {
         let chunk = match guess {
             Some(chunk) if chunk.start == state => chunk,
-            _ => Chunk::decode(&window, state, stop_at),
+            _ => Chunk::decode(&window, state, stop_at, options),
         };
         state = chunk.end.clone();
         chunks.push((chunk, stop_at));
@@ -148,10 +150,12 @@ pub(super) struct Join {
     pub(super) decode: DecodeStats,
     /// Fragments that wait.
     pub(super) fragments: FragmentTable,
+    /// How their datagrams are decoded.
+    options: DecodeOptions,
 }
 
 impl Join {
-    pub(super) fn new(fragment_timeout: i64) -> Join {
+    pub(super) fn new(fragment_timeout: i64, options: DecodeOptions) -> Join {
         Join {
             frames: 0,
             first_ts: Timestamp::NONE,
@@ -159,6 +163,7 @@ impl Join {
             walk: WalkStats::default(),
             decode: DecodeStats::default(),
             fragments: FragmentTable::new(fragment_timeout),
+            options,
         }
     }
 
@@ -224,7 +229,7 @@ impl Join {
     /// Puts together the datagrams that a chunk's frames complete. Fragments of all chunks of the
     /// batch have been handed in.
     fn complete_datagrams(&mut self, input: &Input, joined: &mut JoinedChunk, has_fragments: bool) {
-        let mut decoder = Decoder::new(DecodeOptions::default());
+        let mut decoder = Decoder::new(self.options.clone());
         let mut completed = Vec::new();
         let last_frame = joined.first_frame + joined.chunk.walk.frames;
         for epoch in &joined.epochs {

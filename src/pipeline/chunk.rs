@@ -29,9 +29,14 @@ pub(super) struct Chunk {
 
 impl Chunk {
     /// Walks from `start` to the first record that begins at `stop_at` or later.
-    pub(super) fn decode(window: &Window<'_>, start: WalkState, stop_at: u64) -> Chunk {
+    pub(super) fn decode(
+        window: &Window<'_>,
+        start: WalkState,
+        stop_at: u64,
+        options: &DecodeOptions,
+    ) -> Chunk {
         let mut buckets = Buckets::default();
-        let mut decoder = Decoder::new(DecodeOptions::default());
+        let mut decoder = Decoder::new(options.clone());
         let (mut first_ts, mut watermark) = (Timestamp::NONE, Timestamp::NONE);
         let mut walker = Walker::new(window, start.clone(), stop_at);
         let mut number = 0;

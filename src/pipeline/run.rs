@@ -14,6 +14,7 @@ use super::tables::Tables;
 use super::worker::Worker;
 use crate::capture::{CaptureError, Input, WalkState};
 use crate::config::{Config, EPOCH_FRAMES, PayloadMode, SHARDS};
+use crate::decode::DecodeOptions;
 use crate::model::EndReason;
 use crate::output::accounting::AccountingError;
 use crate::output::{
@@ -99,7 +100,7 @@ pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunEr
         input: &input,
         workers: workers(config, &dir, threads),
         tables: Tables::create(&dir, config, &footer)?,
-        join: Join::new(config.reassembly.timeouts.fragment),
+        join: Join::new(config.reassembly.timeouts.fragment, decode_options(config)),
     };
     let finished = pool.install(|| run.all(&mut control))?;
     report::complete(config, &input, &dir, finished, started.elapsed(), threads)
@@ -209,6 +210,13 @@ impl Run<'_> {
     }
 }
 
+fn decode_options(config: &Config) -> DecodeOptions {
+    DecodeOptions {
+        filter: config.filter.clone(),
+        ..DecodeOptions::default()
+    }
+}
+
 fn decode_at<'input>(
     input: &'input Input,
     config: &Config,
@@ -217,7 +225,7 @@ fn decode_at<'input>(
     if state.offset() >= input.len() {
         return Ok(None);
     }
-    batch::decode(input, state, &config.batch)
+    batch::decode(input, state, &config.batch, &decode_options(config))
         .map(Some)
         .map_err(|source| RunError::Read {
             path: input.path().to_owned(),

@@ -147,6 +147,7 @@ pub(in crate::decode) fn decode(frame: &RawFrame<'_>) -> Run {
     let mut run = Run::default();
     let mut decoder = Decoder::new(DecodeOptions {
         verify_checksums: true,
+        ..DecodeOptions::default()
     });
     decoder.frame(frame, 1, Timestamp::from_ns(6), &mut run);
     (run.table, run.stats) = decoder.finish();
