@@ -119,6 +119,14 @@ fn a_memory_limit_evicts_the_same_flows_however_divided() {
 }
 
 #[test]
+fn a_filter_keeps_the_same_flows_however_divided() {
+    all_agree(
+        &captures::own(),
+        &["--filter", "portrange 1-500 and not vlan"],
+    );
+}
+
+#[test]
 fn foreign_captures_give_the_same_bytes_however_divided() {
     if let Some(captures) = captures::foreign() {
         all_agree(&captures, &[]);
