@@ -387,6 +387,8 @@ impl Tally {
 fn runner() -> TestRunner {
     TestRunner::new(Config {
         failure_persistence: None,
+        // Each step asks tcpdump.
+        max_shrink_iters: 300,
         ..Config::default()
     })
 }

@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `lexer.rs` | text to tokens |
 //! | `parser.rs` | tokens to steps; the grammar |
+//! | `qualifiers.rs` | what goes with what before a value |
 //! | `operand.rs` | words to addresses, networks, ports |
 //! | `flags.rs` | the arithmetic of `tcp[tcpflags] & … = …` |
 //! | `predicate.rs` | steps, and whether they hold for a segment |
@@ -24,6 +25,7 @@ mod lexer;
 mod operand;
 mod parser;
 mod predicate;
+mod qualifiers;
 
 #[cfg(test)]
 mod tests;

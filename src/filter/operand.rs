@@ -141,7 +141,6 @@ fn narrow(net: Net) -> Result<Net, String> {
         return Ok(net);
     }
     let first = if net.version == 4 {
-        #[expect(clippy::cast_possible_truncation, reason = "the upper 32 bits")]
         Ipv4Addr::from_bits((addr >> 96) as u32).to_string()
     } else {
         Ipv6Addr::from_bits(addr).to_string()

@@ -17,7 +17,8 @@ use super::FilterError;
 use super::flags::Values;
 use super::lexer::{Token, tokens};
 use super::operand;
-use super::predicate::{Ends, Join, Net, Node, Step, Test};
+use super::predicate::{Ends, Join, Node, Step, Test};
+use super::qualifiers::{Kind, Protocol, Qualifiers};
 
 /// How deep parentheses may nest. People write three; the bound keeps a crafted expression from
 /// exhausting the call stack.
@@ -30,31 +31,6 @@ const MAX_VLAN: u32 = 4095;
 const ARITHMETIC: [&str; 10] = ["[", "&", "|", "=", "==", "!=", "<", "<=", ">", ">="];
 
 type Parsed<T> = Result<T, FilterError>;
-
-/// What a value is the value of.
-#[derive(Clone, Copy)]
-struct Qualifiers {
-    protocol: Protocol,
-    ends: Ends,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    Any,
-    Ip,
-    Ip6,
-    Tcp,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Host,
-    Net,
-    Port,
-    PortRange,
-    Proto,
-}
 
 /// Parses an expression; also tells whether it tests flags.
 pub(super) fn parse(text: &str) -> Parsed<(Vec<Step>, bool)> {
@@ -430,53 +406,6 @@ impl<'a> Parser<'a> {
 
 fn word_begin(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == ':' || c == '\\'
-}
-
-impl Protocol {
-    /// Whether a segment is TCP over it.
-    fn test(self) -> Test {
-        match self {
-            Protocol::Ip => Test::Version(4),
-            Protocol::Ip6 => Test::Version(6),
-            Protocol::Any | Protocol::Tcp => Test::Tcp,
-        }
-    }
-
-    fn allow(self, net: Net) -> Result<Net, String> {
-        match (self, net.version) {
-            (Protocol::Ip, 6) => Err("'ip' goes with IPv4 addresses".to_owned()),
-            (Protocol::Ip6, 4) => Err("'ip6' goes with IPv6 addresses".to_owned()),
-            _ => Ok(net),
-        }
-    }
-}
-
-impl Kind {
-    fn noun(self) -> &'static str {
-        match self {
-            Kind::Host => "an address",
-            Kind::Net => "a network",
-            Kind::Port => "a port",
-            Kind::PortRange => "a range of ports",
-            Kind::Proto => "a protocol",
-        }
-    }
-}
-
-impl Qualifiers {
-    /// Why they do not go together, if so.
-    fn mistake(self) -> Option<&'static str> {
-        match (self.protocol, self.kind) {
-            (Protocol::Tcp, Kind::Host | Kind::Net) => {
-                Some("'tcp' goes with ports; for addresses write 'tcp and …'")
-            }
-            (Protocol::Tcp, Kind::Proto) => Some("'proto' goes with 'ip' or 'ip6'"),
-            (Protocol::Ip | Protocol::Ip6, Kind::Port | Kind::PortRange) => {
-                Some("ports go with 'tcp'; write 'ip and …' or 'ip6 and …'")
-            }
-            _ => None,
-        }
-    }
 }
 
 /// `proto` has TCP's number, 6, or its name behind a backslash, since it is a keyword.

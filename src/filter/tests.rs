@@ -150,11 +150,11 @@ fn values_take_their_qualifiers_from_before() {
 
 #[test]
 fn a_mirror_image_holds_for_the_whole_expression() {
-    assert_eq!(keeps("src 10.1.2.3 and dst port 80").0, true);
-    assert_eq!(keeps("src 10.1.2.3 and src port 80").0, false);
+    assert!(keeps("src 10.1.2.3 and dst port 80").0);
+    assert!(!keeps("src 10.1.2.3 and src port 80").0);
     // One of the two directions has another source.
-    assert_eq!(keeps("not src 10.1.2.3").0, true);
-    assert_eq!(keeps("not host 10.1.2.3").0, false);
+    assert!(keeps("not src 10.1.2.3").0);
+    assert!(!keeps("not host 10.1.2.3").0);
 }
 
 #[test]
@@ -188,7 +188,8 @@ fn vlan_ids_are_those_of_the_first_two_tags() {
 
 #[test]
 fn flags_are_compared_as_numbers() {
-    let truth: [(&str, fn(u8) -> bool); 12] = [
+    type Holds = fn(u8) -> bool;
+    let truth: [(&str, Holds); 12] = [
         ("tcp[tcpflags] & tcp-syn != 0", |f| f & 2 != 0),
         ("tcp[13] & 2 = 2", |f| f & 2 != 0),
         ("tcp[13:1]&2==2", |f| f & 2 != 0),
@@ -200,9 +201,11 @@ fn flags_are_compared_as_numbers() {
         ("((tcp[13]) & 0x10) = (020)", |f| f & 0x10 != 0),
         ("not tcp[13] & tcp-push != 0", |f| f & 8 == 0),
         ("tcp[13] > 0x1f and tcp[13] <= 0x3f", |f| {
-            f > 0x1f && f <= 0x3f
+            (0x20..=0x3f).contains(&f)
         }),
-        ("tcp[13] >= tcp-cwr or tcp[13] < 2", |f| f >= 0x80 || f < 2),
+        ("tcp[13] >= tcp-cwr or tcp[13] < 2", |f| {
+            !(2..0x80).contains(&f)
+        }),
         ("tcp-urg = tcp[tcpflags] & tcp-urg", |f| f & 0x20 != 0),
         // `&` binds closer than `|`.
         ("tcp[13] & tcp-ece | tcp-fin = 65", |f| f & 0x40 != 0),
@@ -219,129 +222,132 @@ fn flags_are_compared_as_numbers() {
     assert!(!Filter::parse("port 80 and vlan").unwrap().tests_flags());
 }
 
+/// An expression, a mark below the mistake, and a part of the message.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    (
+        "host example.com",
+        "     ^^^^^^^^^^^",
+        "names are not looked up",
+    ),
+    ("net example", "    ^^^^^^^", "names are not looked up"),
+    ("host", "    ^", "expected an address, found the end"),
+    ("host  ", "    ^", "found the end"),
+    ("host 10.1", "     ^^^^", "write 'net 10.1'"),
+    (
+        "host 10.0.0.256",
+        "     ^^^^^^^^^^",
+        "expected an IPv4 or IPv6 address",
+    ),
+    (
+        "host 10.0.0.010",
+        "     ^^^^^^^^^^",
+        "expected an IPv4 or IPv6 address",
+    ),
+    (
+        "host 02:00:00:00:00:01",
+        "     ^^^^^^^^^^^^^^^^^",
+        "expected an IPv4",
+    ),
+    (
+        "host 10.0.0.0/8",
+        "             ^",
+        "a mask goes with 'net'",
+    ),
+    (
+        "host (port 80)",
+        "      ^^^^",
+        "expected an IPv4 or IPv6 address",
+    ),
+    ("ip6 host 10.0.0.1", "         ^^^^^^^^", "IPv6 addresses"),
+    ("ip src ::1", "       ^^^", "IPv4 addresses"),
+    ("tcp host 10.0.0.1", "    ^^^^", "'tcp' goes with ports"),
+    (
+        "tcp src 10.0.0.1",
+        "        ^^^^^^^^",
+        "'tcp' goes with ports",
+    ),
+    ("ip port 80", "   ^^^^", "ports go with 'tcp'"),
+    ("tcp proto 6", "    ^^^^^", "'proto' goes with"),
+    ("src proto 6", "    ^^^^^", "expected an IPv4"),
+    ("net 10.1.2.3/8", "             ^", "begins at 10.0.0.0"),
+    (
+        "net 2001:db8::1/32",
+        "                ^^",
+        "begins at 2001:db8::",
+    ),
+    ("net 10/33", "       ^^", "from 0 to 32"),
+    ("net ::/129", "       ^^^", "from 0 to 128"),
+    (
+        "net 10.1 mask 255",
+        "              ^^^",
+        "begins at 10.0.0.0",
+    ),
+    (
+        "net ::1 mask 255.0.0.0",
+        "             ^^^^^^^^^",
+        "has a length",
+    ),
+    ("port 65536", "     ^^^^^", "beyond 65535"),
+    ("port nonsense", "     ^^^^^^^^", "well-known name"),
+    ("port 1-2", "     ^^^", "portrange"),
+    ("portrange 1-x", "          ^^^", "well-known name"),
+    ("port 80 or or 81", "           ^^", "expected a port"),
+    (
+        "port 80 port 81",
+        "        ^^^^",
+        "expected 'and', 'or' or the end",
+    ),
+    ("port (80 or 81", "              ^", "expected ')'"),
+    ("port 80)", "       ^", "expected 'and', 'or' or the end"),
+    ("()", " ^", "expected a test"),
+    ("and port 80", "^^^", "expected a test"),
+    ("80", "^^", "expected a test"),
+    ("tcp or 80", "       ^^", "expected a test"),
+    ("(port 80) or 81", "             ^^", "expected a test"),
+    ("vlan 5 or 6", "          ^", "expected a test"),
+    ("vlan 4096", "     ^^^^", "from 0 to 4095"),
+    ("vlan 5-6", "     ^^^", "from 0 to 4095"),
+    ("udp port 53", "^^^", "only TCP is reassembled"),
+    (
+        "tcp and not icmp",
+        "            ^^^^",
+        "only TCP is reassembled",
+    ),
+    ("proto 17", "      ^^", "only TCP is reassembled"),
+    ("ether host 1", "^^^^^", "link-layer"),
+    ("less 100", "^^^^", "lengths of frames"),
+    ("len > 100", "^^^", "lengths of frames"),
+    (
+        "ip multicast",
+        "   ^^^^^^^^^",
+        "expected 'and', 'or' or the end",
+    ),
+    ("gateway 10.0.0.1", "^^^^^^^", "not supported"),
+    ("ip[8] < 5", "^^", "expected tcp[tcpflags]"),
+    ("tcp[0:2] = 80", "    ^^^", "only the flags"),
+    ("tcp[13 = 2", "       ^", "expected ']'"),
+    ("tcp = 6", "    ^", "expected '['"),
+    ("tcp[13] & 2", "           ^", "expected a comparison"),
+    ("tcp[13] & != 0", "          ^^", "expected tcp[tcpflags]"),
+    (
+        "tcp[13] & 2 = 3",
+        "^^^^^^^^^^^^^^^",
+        "the same whatever the flags",
+    ),
+    ("1 = 1 or tcp", "^^^^^", "the same whatever the flags"),
+    ("port 80 % 2", "        ^", "unexpected '%'"),
+    ("host ü", "     ^", "unexpected 'ü'"),
+    (
+        "port\t80 or\nport x",
+        "                ^",
+        "expected a port",
+    ),
+];
+
 /// Each mistake is marked, and the message says what it is.
 #[test]
 fn mistakes_are_shown_where_they_are() {
-    for (expression, mark, message) in [
-        (
-            "host example.com",
-            "     ^^^^^^^^^^^",
-            "names are not looked up",
-        ),
-        ("net example", "    ^^^^^^^", "names are not looked up"),
-        ("host", "    ^", "expected an address, found the end"),
-        ("host  ", "    ^", "found the end"),
-        ("host 10.1", "     ^^^^", "write 'net 10.1'"),
-        (
-            "host 10.0.0.256",
-            "     ^^^^^^^^^^",
-            "expected an IPv4 or IPv6 address",
-        ),
-        (
-            "host 10.0.0.010",
-            "     ^^^^^^^^^^",
-            "expected an IPv4 or IPv6 address",
-        ),
-        (
-            "host 02:00:00:00:00:01",
-            "     ^^^^^^^^^^^^^^^^^",
-            "expected an IPv4",
-        ),
-        (
-            "host 10.0.0.0/8",
-            "             ^",
-            "a mask goes with 'net'",
-        ),
-        (
-            "host (port 80)",
-            "      ^^^^",
-            "expected an IPv4 or IPv6 address",
-        ),
-        ("ip6 host 10.0.0.1", "         ^^^^^^^^", "IPv6 addresses"),
-        ("ip src ::1", "       ^^^", "IPv4 addresses"),
-        ("tcp host 10.0.0.1", "    ^^^^", "'tcp' goes with ports"),
-        (
-            "tcp src 10.0.0.1",
-            "        ^^^^^^^^",
-            "'tcp' goes with ports",
-        ),
-        ("ip port 80", "   ^^^^", "ports go with 'tcp'"),
-        ("tcp proto 6", "    ^^^^^", "'proto' goes with"),
-        ("src proto 6", "    ^^^^^", "expected an IPv4"),
-        ("net 10.1.2.3/8", "             ^", "begins at 10.0.0.0"),
-        (
-            "net 2001:db8::1/32",
-            "                ^^",
-            "begins at 2001:db8::",
-        ),
-        ("net 10/33", "       ^^", "from 0 to 32"),
-        ("net ::/129", "       ^^^", "from 0 to 128"),
-        (
-            "net 10.1 mask 255",
-            "              ^^^",
-            "begins at 10.0.0.0",
-        ),
-        (
-            "net ::1 mask 255.0.0.0",
-            "             ^^^^^^^^^",
-            "has a length",
-        ),
-        ("port 65536", "     ^^^^^", "beyond 65535"),
-        ("port nonsense", "     ^^^^^^^^", "well-known name"),
-        ("port 1-2", "     ^^^", "portrange"),
-        ("portrange 1-x", "          ^^^", "well-known name"),
-        ("port 80 or or 81", "           ^^", "expected a port"),
-        (
-            "port 80 port 81",
-            "        ^^^^",
-            "expected 'and', 'or' or the end",
-        ),
-        ("port (80 or 81", "              ^", "expected ')'"),
-        ("port 80)", "       ^", "expected 'and', 'or' or the end"),
-        ("()", " ^", "expected a test"),
-        ("and port 80", "^^^", "expected a test"),
-        ("80", "^^", "expected a test"),
-        ("tcp or 80", "       ^^", "expected a test"),
-        ("(port 80) or 81", "             ^^", "expected a test"),
-        ("vlan 5 or 6", "          ^", "expected a test"),
-        ("vlan 4096", "     ^^^^", "from 0 to 4095"),
-        ("vlan 5-6", "     ^^^", "from 0 to 4095"),
-        ("udp port 53", "^^^", "only TCP is reassembled"),
-        (
-            "tcp and not icmp",
-            "            ^^^^",
-            "only TCP is reassembled",
-        ),
-        ("proto 17", "      ^^", "only TCP is reassembled"),
-        ("ether host 1", "^^^^^", "link-layer"),
-        ("less 100", "^^^^", "lengths of frames"),
-        ("len > 100", "^^^", "lengths of frames"),
-        (
-            "ip multicast",
-            "   ^^^^^^^^^",
-            "expected 'and', 'or' or the end",
-        ),
-        ("gateway 10.0.0.1", "^^^^^^^", "not supported"),
-        ("ip[8] < 5", "^^", "expected tcp[tcpflags]"),
-        ("tcp[0:2] = 80", "    ^^^", "only the flags"),
-        ("tcp[13 = 2", "       ^", "expected ']'"),
-        ("tcp = 6", "    ^", "expected '['"),
-        ("tcp[13] & 2", "           ^", "expected a comparison"),
-        ("tcp[13] & != 0", "          ^^", "expected tcp[tcpflags]"),
-        (
-            "tcp[13] & 2 = 3",
-            "^^^^^^^^^^^^^^^",
-            "the same whatever the flags",
-        ),
-        ("1 = 1 or tcp", "^^^^^", "the same whatever the flags"),
-        ("port 80 % 2", "        ^", "unexpected '%'"),
-        ("host ü", "     ^", "unexpected 'ü'"),
-        (
-            "port\t80 or\nport x",
-            "                ^",
-            "expected a port",
-        ),
-    ] {
+    for (expression, mark, message) in MISTAKES {
         let text = Filter::parse(expression).unwrap_err().to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].contains(message), "{text}");
@@ -360,9 +366,9 @@ fn mistakes_are_shown_where_they_are() {
 #[test]
 fn nesting_is_bounded_and_length_is_not() {
     let nested = |depth| format!("{}port 80{}", "(".repeat(depth), ")".repeat(depth));
-    assert_eq!(keeps(&nested(50)).0, true);
+    assert!(keeps(&nested(50)).0);
     let sum = |depth| format!("{}tcp[13]{} = 16", "(".repeat(depth), ")".repeat(depth));
-    assert_eq!(keeps(&sum(50)).0, true);
+    assert!(keeps(&sum(50)).0);
     for deep in [nested(51), nested(100_000), sum(51), "(".repeat(100_000)] {
         let error = Filter::parse(&deep).unwrap_err().to_string();
         assert!(
@@ -371,11 +377,8 @@ fn nesting_is_bounded_and_length_is_not() {
         );
     }
     let long = format!("host 9.9.9.9{} or 10.1.2.3", " or 8.8.8.8".repeat(100_000));
-    assert_eq!(keeps(&long).0, true);
-    assert_eq!(
-        keeps(&format!("{} port 80", "not ".repeat(100_001))).0,
-        false
-    );
+    assert!(keeps(&long).0);
+    assert!(!keeps(&format!("{} port 80", "not ".repeat(100_001))).0);
 }
 
 fn word() -> impl Strategy<Value = &'static str> {
