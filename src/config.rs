@@ -4,6 +4,9 @@ mod overlap;
 mod policy;
 
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::filter::Filter;
 
 pub use overlap::OverlapPolicy;
 pub use policy::{FragmentPolicy, Network, PolicyMap, PolicyRule, by_name};
@@ -82,12 +85,14 @@ pub struct Track {
 }
 
 /// What the decoder decides by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct DecodeConfig {
     /// What becomes of packets whose checksum is wrong.
     pub checksum: ChecksumMode,
     /// What tells flows apart.
     pub track: Track,
+    /// Which segments are kept; `None` = all.
+    pub filter: Option<Arc<Filter>>,
 }
 
 /// What the reassembly core decides by.

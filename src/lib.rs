@@ -14,6 +14,7 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod decode;
+pub mod filter;
 pub mod model;
 pub mod output;
 pub mod pipeline;

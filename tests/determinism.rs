@@ -139,6 +139,14 @@ fn clocks_that_slip_are_seen_through_however_divided() {
 }
 
 #[test]
+fn a_filter_keeps_the_same_flows_however_divided() {
+    all_agree(
+        &captures::own(),
+        &["--filter", "portrange 1-500 and not vlan"],
+    );
+}
+
+#[test]
 fn foreign_captures_give_the_same_bytes_however_divided() {
     if let Some(captures) = captures::foreign() {
         all_agree(&captures, &[]);

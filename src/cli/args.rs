@@ -1,6 +1,7 @@
 //! The arguments as typed, and the configuration they come to.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Parser, ValueEnum};
 
@@ -9,6 +10,7 @@ use crate::config::{
     BatchConfig, ChecksumMode, Config, DecodeConfig, FragmentPolicy, GapMode, OverlapPolicy,
     PayloadMode, PolicyMap, PolicyRule, ReassemblyConfig, SHARDS, Timeouts, Track,
 };
+use crate::filter::Filter;
 
 /// Reassemble the TCP streams of a capture: one payload file per stream direction, and a summary
 /// of all flows in Parquet.
@@ -27,6 +29,10 @@ pub(super) struct Args {
     /// Where to write; made if it is not there, and refused if it is not empty
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
+
+    /// Keep only flows that match, both directions: pcap-filter(7) syntax, as in 'host 192.0.2.1'
+    #[arg(short, long, value_name = "EXPR", value_parser = Filter::parse)]
+    filter: Option<Filter>,
 
     /// Replace an earlier run's files in the output directory
     #[arg(long)]
@@ -197,6 +203,7 @@ impl Args {
             csv: self.csv,
             memory_limit: self.memory_limit,
             decode: DecodeConfig {
+                filter: self.filter.clone().map(Arc::new),
                 checksum: match self.checksum {
                     ChecksumArg::Ignore => ChecksumMode::Ignore,
                     ChecksumArg::Drop => ChecksumMode::Drop,

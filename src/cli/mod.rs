@@ -75,7 +75,7 @@ fn watch_signals(interrupted: &Arc<AtomicBool>) -> io::Result<()> {
 
 fn print(args: &Args, config: &Config, report: &RunReport) {
     if !args.quiet {
-        for warning in table::warnings(report, args.verbose) {
+        for warning in table::warnings(config, report, args.verbose) {
             complain(&format!("warning: {warning}"));
         }
     }

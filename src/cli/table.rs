@@ -11,7 +11,7 @@ use crate::output::accounting::{
 use crate::pipeline::RunReport;
 
 /// What the user should know beyond the table: each a sentence.
-pub(super) fn warnings(report: &RunReport, verbose: bool) -> Vec<String> {
+pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Vec<String> {
     let mut all = Vec::new();
     let manifest = &report.manifest;
     if report.interrupted() {
@@ -44,6 +44,7 @@ pub(super) fn warnings(report: &RunReport, verbose: bool) -> Vec<String> {
         ));
     }
     all.extend(bad_checksums(&manifest.accounting));
+    all.extend(filter_warnings(config, &manifest.accounting.frames));
     if report.evicted > 0 {
         all.push(format!(
             "{} flows were ended early to stay within the memory limit; raise --memory-limit",
@@ -76,6 +77,21 @@ fn bad_checksums(accounting: &Accounting) -> Option<String> {
             count(all)
         )
     })
+}
+
+fn filter_warnings(config: &Config, frames: &FrameAccounting) -> Option<String> {
+    let filter = config.decode.filter.as_ref()?;
+    if frames.tcp == 0 && frames.filtered > 0 {
+        Some("the filter left out every TCP segment".to_owned())
+    } else if frames.filtered > 0 && filter.tests_flags() {
+        Some(
+            "the filter tests flags, so it left segments out of flows: gaps and states may be its \
+             doing"
+                .to_owned(),
+        )
+    } else {
+        None
+    }
 }
 
 fn details(report: &RunReport) -> Vec<String> {
@@ -150,8 +166,12 @@ fn frames(frames: &FrameAccounting) -> String {
     let undecoded: u64 = frames.undecoded.values().flat_map(BTreeMap::values).sum();
     let unknown: u64 = frames.unknown_link_types.values().sum();
     let other: u64 = frames.other.values().sum();
+    let filtered = match frames.filtered {
+        0 => String::new(),
+        filtered => format!("{} filtered out, ", count(filtered)),
+    };
     format!(
-        "{}: {} TCP, {} other, {} not decoded",
+        "{}: {} TCP, {filtered}{} other, {} not decoded",
         count(frames.total),
         count(frames.tcp),
         count(other + frames.fragments),

@@ -80,8 +80,8 @@ impl Decoder {
     /// A decoder that has seen nothing.
     pub fn new(config: DecodeConfig) -> Decoder {
         Decoder {
-            config,
             table: EncapsulationTable::new(config.track),
+            config,
             ..Decoder::default()
         }
     }
@@ -108,7 +108,7 @@ impl Decoder {
             stats: &mut self.stats,
             sink,
             encapsulation: &mut self.scratch,
-            config: self.config,
+            config: &self.config,
             frame: number,
             ts: frame.ts,
             watermark,
@@ -145,7 +145,7 @@ impl Decoder {
             stats: &mut self.stats,
             sink,
             encapsulation: &mut self.scratch,
-            config: self.config,
+            config: &self.config,
             frame: datagram.frame,
             ts: datagram.ts,
             watermark: datagram.watermark,

@@ -183,6 +183,8 @@ pub struct Undecoded {
 pub enum Class {
     /// It carries a TCP segment.
     Tcp,
+    /// It carries a TCP segment that the filter leaves out.
+    Filtered,
     /// It carries a piece of an IP datagram.
     Fragment,
     /// It carries neither.
@@ -234,6 +236,9 @@ pub struct DecodeStats {
     pub frames: u64,
     /// Frames that carry a TCP segment, or complete a datagram that does.
     pub tcp: u64,
+    /// Frames that carry a TCP segment which the filter leaves out, or complete a datagram that
+    /// does.
+    pub filtered: u64,
     /// Frames that carry an IP fragment.
     pub fragments_seen: u64,
     /// Those of them that completed a datagram and so count under what it carries.
@@ -255,6 +260,7 @@ impl Default for DecodeStats {
         DecodeStats {
             frames: 0,
             tcp: 0,
+            filtered: 0,
             fragments_seen: 0,
             fragments_resolved: 0,
             bad_tcp_checksums: 0,
@@ -328,13 +334,14 @@ impl DecodeStats {
         let others: u64 = self.ip.iter().chain(&self.link).sum();
         let undecoded: u64 = self.undecoded.iter().flatten().sum();
         self.fragments_seen >= self.fragments_resolved
-            && self.frames == self.tcp + others + undecoded + self.fragments()
+            && self.frames == self.tcp + self.filtered + others + undecoded + self.fragments()
     }
 
     /// Adds the counts of another stretch of the capture.
     pub fn merge(&mut self, other: &DecodeStats) {
         self.frames += other.frames;
         self.tcp += other.tcp;
+        self.filtered += other.filtered;
         self.fragments_seen += other.fragments_seen;
         self.fragments_resolved += other.fragments_resolved;
         self.bad_tcp_checksums += other.bad_tcp_checksums;
@@ -374,6 +381,7 @@ impl DecodeStats {
     fn outcome(&mut self, outcome: Decoded) {
         let count = match outcome {
             Ok(Class::Tcp) => Some(&mut self.tcp),
+            Ok(Class::Filtered) => Some(&mut self.filtered),
             Ok(Class::Fragment) => None,
             Ok(Class::Other(Other::Ip(protocol))) => self.ip.get_mut(usize::from(protocol)),
             Ok(Class::Other(Other::Link(protocol))) => self.link.get_mut(protocol as usize),
@@ -400,12 +408,13 @@ mod tests {
         };
         let mut stats = DecodeStats::default();
         stats.frame(Ok(Class::Tcp));
+        stats.frame(Ok(Class::Filtered));
         stats.frame(Ok(Class::ip(255)));
         stats.frame(Ok(Class::link(LinkProtocol::TunnelControl)));
         stats.frame(Err(at));
         stats.frame(Ok(Class::Fragment));
         assert!(stats.is_balanced());
-        assert_eq!((stats.frames, stats.fragments()), (5, 1));
+        assert_eq!((stats.frames, stats.fragments()), (6, 1));
         assert_eq!(stats.undecoded(at), 1);
 
         let mut join = DecodeStats::default();
@@ -414,7 +423,7 @@ mod tests {
         assert!(!join.is_balanced(), "a resolved fragment needs its frame");
         join.merge(&stats);
         assert!(join.is_balanced());
-        assert_eq!((join.tcp, join.fragments()), (2, 0));
+        assert_eq!((join.tcp, join.filtered, join.fragments()), (2, 1, 0));
         let names: Vec<_> = join.others().map(|(name, _)| name.into_owned()).collect();
         assert_eq!(names, ["ip protocol 255", "tunnel_control"]);
     }

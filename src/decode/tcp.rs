@@ -58,6 +58,20 @@ impl<S: DecodeSink> Walk<'_, S> {
         if header < HEADER {
             return Err(stop(LAYER, Reason::BadHeader));
         }
+        let flags = TcpFlags(flags);
+        let source = Endpoint::v6(ip.source, be16(sp0, sp1));
+        let destination = Endpoint::v6(ip.destination, be16(dp0, dp1));
+        let (key, from) = if ip.version == 4 {
+            FlowKey::v4(source, destination)
+        } else {
+            FlowKey::v6(source, destination)
+        };
+        if let Some(filter) = &self.config.filter
+            && !filter.matches(&key, from, flags, self.encapsulation)
+        {
+            return Ok(Class::Filtered);
+        }
+
         // A header that claims to go on behind the end of the datagram leaves no payload. Its fixed
         // part is there all the same, and Wireshark counts such a segment too.
         let header = header.min(whole.wire_len());
@@ -68,7 +82,6 @@ impl<S: DecodeSink> Walk<'_, S> {
         let payload_on_wire = whole.wire_len() - header;
         let truncated = payload_on_wire.saturating_sub(cursor.len());
 
-        let flags = TcpFlags(flags);
         let (mut syn_options, mut has_sack) = (SynOptions::default(), false);
         if !options.is_empty() && (flags.syn() || !is_timestamps_alone(options)) {
             (syn_options, has_sack) = read_options(options);

@@ -32,7 +32,7 @@ pub(super) struct Walk<'w, S> {
     pub(super) sink: &'w mut S,
     /// The encapsulation as far as it has been read.
     pub(super) encapsulation: &'w mut Encapsulation,
-    pub(super) config: DecodeConfig,
+    pub(super) config: &'w DecodeConfig,
     pub(super) frame: u64,
     pub(super) ts: Timestamp,
     pub(super) watermark: Timestamp,

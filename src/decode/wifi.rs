@@ -103,10 +103,12 @@ impl<S: DecodeSink> Walk<'_, S> {
     }
 }
 
-/// TCP before fragments before other protocols before failures; the first among equals.
+/// TCP, left out or not, before fragments before other protocols before failures; the first among
+/// equals.
 fn more_telling(a: Decoded, b: Decoded) -> Decoded {
     let rank = |outcome: &Decoded| match outcome {
-        Ok(Class::Tcp) => 3,
+        Ok(Class::Tcp) => 4,
+        Ok(Class::Filtered) => 3,
         Ok(Class::Fragment) => 2,
         Ok(Class::Other(_)) => 1,
         Err(_) => 0,

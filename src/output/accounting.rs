@@ -33,6 +33,8 @@ pub struct FrameAccounting {
     pub total: u64,
     /// Frames that gave a TCP segment, alone or as the fragment that completed it.
     pub tcp: u64,
+    /// Frames whose TCP segments the filter left out.
+    pub filtered: u64,
     /// Frames that carry something else, by the protocol's name.
     pub other: Counts,
     /// Frames that could not be decoded, by layer, then by reason.
@@ -47,7 +49,12 @@ impl FrameAccounting {
     /// The frames that are accounted for.
     fn parts(&self) -> u64 {
         let undecoded: u64 = self.undecoded.values().map(sum).sum();
-        self.tcp + sum(&self.other) + undecoded + self.fragments + sum(&self.unknown_link_types)
+        self.tcp
+            + self.filtered
+            + sum(&self.other)
+            + undecoded
+            + self.fragments
+            + sum(&self.unknown_link_types)
     }
 }
 
@@ -214,7 +221,7 @@ impl Accounting {
             fragment_conflicts: _,
         } = self;
         equal(
-            "frames = tcp + other + undecoded + fragments + unknown link types",
+            "frames = tcp + filtered + other + undecoded + fragments + unknown link types",
             frames.total,
             frames.parts(),
         )?;
@@ -336,8 +343,9 @@ mod tests {
     fn sound() -> Accounting {
         let mut accounting = Accounting::new();
         accounting.frames = FrameAccounting {
-            total: 21,
+            total: 28,
             tcp: 6,
+            filtered: 7,
             other: Counts::from([("udp".to_owned(), 5)]),
             undecoded: BTreeMap::from([(
                 "ipv4".to_owned(),
@@ -427,7 +435,7 @@ mod tests {
         let mut accounting = sound();
         accounting.frames.tcp -= 1;
         let text = accounting.check().unwrap_err().to_string();
-        assert!(text.contains("these are 21 and 20"), "{text}");
+        assert!(text.contains("these are 28 and 27"), "{text}");
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn decode_stretch<'input>(
             } else {
                 start.at(find_boundary(&window, start, begin, end)?)
             };
-            Some(Chunk::decode(&window, state, end, config.decode))
+            Some(Chunk::decode(&window, state, end, &config.decode))
         })
         .collect();
     let mut chunks: Vec<(Chunk, u64)> = Vec::with_capacity(guessed.len());
@@ -95,7 +95,7 @@ fn decode_stretch<'input>(
     for (guess, &(_, stop_at)) in guessed.into_iter().zip(&stretches) {
         let chunk = match guess {
             Some(chunk) if chunk.start == state => chunk,
-            _ => Chunk::decode(&window, state, stop_at, config.decode),
+            _ => Chunk::decode(&window, state, stop_at, &config.decode),
         };
         state = chunk.end.clone();
         chunks.push((chunk, stop_at));
@@ -203,7 +203,7 @@ impl Join {
             walk: WalkStats::default(),
             decode: DecodeStats::default(),
             fragments: FragmentTable::new(timeout, config.fragment_policy.clone()),
-            config: config.decode,
+            config: config.decode.clone(),
         }
     }
 
@@ -296,7 +296,7 @@ impl Join {
     /// Puts together the datagrams that a chunk's frames complete. Fragments of all chunks of the
     /// batch have been handed in.
     fn complete_datagrams(&mut self, input: &Input, joined: &mut JoinedChunk, has_fragments: bool) {
-        let mut decoder = Decoder::new(self.config);
+        let mut decoder = Decoder::new(self.config.clone());
         let mut completed = Vec::new();
         let last_frame = joined.first_frame + joined.chunk.walk.frames;
         for epoch in &joined.epochs {

@@ -54,10 +54,10 @@ impl Chunk {
         window: &Window<'_>,
         start: WalkState,
         stop_at: u64,
-        config: DecodeConfig,
+        config: &DecodeConfig,
     ) -> Chunk {
         let mut buckets = Buckets::default();
-        let mut decoder = Decoder::new(config);
+        let mut decoder = Decoder::new(config.clone());
         let (mut first_ts, mut watermark) = (Timestamp::NONE, Timestamp::NONE);
         let mut edges = None;
         let mut walker = Walker::new(window, start.clone(), stop_at);

@@ -59,6 +59,7 @@ impl RunReport {
 pub(super) fn config_value(config: &Config) -> Value {
     let timeouts = &config.reassembly.timeouts;
     json!({
+        "filter": config.decode.filter.as_ref().map(|filter| filter.text()),
         "memory_limit": config.memory_limit,
         "idle_timeout_ns": timeouts.idle,
         "handshake_timeout_ns": timeouts.handshake,
@@ -212,6 +213,7 @@ fn frames(total: u64, decode: &DecodeStats) -> FrameAccounting {
     let mut frames = FrameAccounting {
         total,
         tcp: decode.tcp,
+        filtered: decode.filtered,
         fragments: decode.fragments(),
         ..FrameAccounting::default()
     };

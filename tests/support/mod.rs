@@ -19,6 +19,7 @@
     reason = "header fields are cut to their width on purpose, and shares of a number are rough"
 )]
 
+pub mod bpf;
 pub mod capture_file;
 pub mod captures;
 pub mod generator;
