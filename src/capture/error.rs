@@ -21,7 +21,7 @@ pub enum CaptureError {
         path: PathBuf,
     },
     /// It is a directory.
-    #[error("{}: is a directory; name a capture file in it", path.display())]
+    #[error("{}: is a directory; name the captures in it", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -112,9 +112,58 @@ pub enum CaptureError {
         /// Its length, bytes.
         bytes: u64,
     },
+    /// A pattern that matches nothing, or is none.
+    #[error("{}: {reason}; check the pattern", path.display())]
+    Pattern {
+        /// The pattern.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing that was named holds a capture.
+    #[error(
+        "{}: no capture in it: {files} files there, and none is a pcap or pcapng file; \
+         name a directory with captures in it, or the files themselves",
+        path.display()
+    )]
+    NoCapture {
+        /// The first argument.
+        path: PathBuf,
+        /// Files that were looked at and are none.
+        files: usize,
+    },
+    /// More files than can be told apart.
+    #[error("{files} input files are more than one run takes (65,536); join some with mergecap")]
+    TooMany {
+        /// How many.
+        files: usize,
+    },
 }
 
 impl CaptureError {
+    /// Whether it says that the file is no capture, as other files in a directory of captures may
+    /// be, and not that a capture cannot be read.
+    pub(super) const fn is_no_capture(&self) -> bool {
+        matches!(
+            self,
+            CaptureError::NotRegular { .. }
+                | CaptureError::Empty { .. }
+                | CaptureError::Foreign { .. }
+                | CaptureError::HeaderCut { .. }
+        )
+    }
+
+    /// What it says, without the path in front and the advice behind.
+    pub(super) fn without_path(&self) -> String {
+        match self {
+            CaptureError::NotRegular { .. } => "not a regular file".to_owned(),
+            CaptureError::Empty { .. } => "empty".to_owned(),
+            CaptureError::Foreign { what, .. } => (*what).to_owned(),
+            CaptureError::HeaderCut { format, .. } => format!("the {format} header is cut short"),
+            other => other.to_string(),
+        }
+    }
+
     /// The kind that an error of the operating system belongs to.
     pub(super) fn from_io(path: PathBuf, action: &'static str, source: io::Error) -> CaptureError {
         match source.kind() {

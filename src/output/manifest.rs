@@ -24,8 +24,12 @@ pub struct Manifest {
     pub complete: bool,
     /// The configuration that decided the output.
     pub config: Value,
-    /// The input files, in order; `file_id` in the flow table counts from 0 here.
+    /// The input files, in the order in which they were read; `file_id` in the flow table counts from 0 here.
     pub inputs: Vec<InputFacts>,
+    /// Files in the directories named that are no captures, or were inputs already; absent where
+    /// there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub skipped_files: Vec<SkippedFile>,
     /// Where frames and bytes went.
     #[serde(flatten)]
     pub accounting: Accounting,
@@ -51,6 +55,7 @@ impl Manifest {
             complete: false,
             config,
             inputs: Vec::new(),
+            skipped_files: Vec::new(),
             accounting: Accounting::new(),
             anomalies: Counts::new(),
             capture: Counts::new(),
@@ -98,6 +103,15 @@ pub struct InputFacts {
     pub last_ts_ns: Option<i64>,
 }
 
+/// A file that was not read.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SkippedFile {
+    /// Its path.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// Parts of the input that could not be read.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Damage {
@@ -118,7 +132,7 @@ pub struct DamagedRegion {
     pub offset: u64,
     /// Its length.
     pub bytes: u64,
-    /// The frame that follows it, where one does.
+    /// The frame of its file that follows it, where one does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_frame: Option<u64>,
     /// What is wrong there.

@@ -1,70 +1,241 @@
-//! One chunk of the capture: walked and decoded in one pass.
+//! One chunk of the capture: decoded as one task.
+
+use std::sync::Arc;
 
 use crate::capture::{WalkState, WalkStats, Walker, Window};
 use crate::decode::{DecodeOptions, DecodeStats, Decoder, EncapsulationTable};
-use crate::model::Timestamp;
+use crate::model::{InputPos, LinkType, RawFrame, Timestamp};
 use crate::shard::Buckets;
+
+/// The windows of a batch. Shared, since a walk may go on in one after the batch that began there.
+pub(super) type Windows<'input> = Vec<Arc<Window<'input>>>;
 
 /// A decoded chunk. Frame numbers count from 1 in the chunk, and watermarks know nothing of what
 /// came before it, until the join gives both their base.
 #[derive(Debug)]
 pub(super) struct Chunk {
-    /// Where its walk began.
-    pub(super) start: WalkState,
-    /// Where the next one goes on.
-    pub(super) end: WalkState,
-    /// What the walk met.
-    pub(super) walk: WalkStats,
+    /// Which frames it has.
+    pub(super) frames: Frames,
+    /// How many.
+    pub(super) count: u64,
+    /// What each file has in it, each file once.
+    pub(super) parts: Vec<Part>,
     /// What became of its frames.
     pub(super) decode: DecodeStats,
     /// What its segments' encapsulations refer to.
     pub(super) encapsulations: EncapsulationTable,
     /// Its segments and fragments.
     pub(super) buckets: Buckets,
-    /// Least time in it.
-    pub(super) first_ts: Timestamp,
     /// Greatest time in it.
     pub(super) watermark: Timestamp,
 }
 
+/// Which frames a chunk has. Windows are those of its batch, by index.
+#[derive(Debug)]
+pub(super) enum Frames {
+    /// The records of one file that a walk from `start` meets before `stop_at`: walked and decoded in
+    /// one pass.
+    Walk {
+        /// The file.
+        file: u16,
+        /// Where the bytes are.
+        window: usize,
+        /// Where the walk begins.
+        start: WalkState,
+        /// Records that begin here or later are not in it.
+        stop_at: u64,
+    },
+    /// Frames of several files, in the order of the merged capture.
+    Picked(Vec<Picked>),
+}
+
+/// A frame that a walk has found, without its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Picked {
+    /// Where its bytes are.
+    pub(super) window: usize,
+    /// All but the bytes, which come from there.
+    pub(super) ts: Timestamp,
+    pub(super) link: LinkType,
+    pub(super) at: InputPos,
+    pub(super) len: u32,
+    pub(super) original_len: u32,
+    pub(super) fcs_len: u8,
+}
+
+/// What one file has in a chunk.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    /// The file.
+    pub(super) file: u16,
+    /// What its walk met.
+    pub(super) walk: WalkStats,
+    /// For each damaged region described there, the number of the file's next frame, where that is
+    /// in the chunk.
+    pub(super) next_frames: Vec<Option<u64>>,
+    /// The number of its first frame.
+    pub(super) first_frame: Option<u64>,
+    /// Least time of a frame.
+    pub(super) first_ts: Timestamp,
+    /// Greatest time of a frame.
+    pub(super) last_ts: Timestamp,
+}
+
+impl Part {
+    /// Nothing of `file` yet.
+    pub(super) fn new(file: u16) -> Part {
+        Part {
+            file,
+            walk: WalkStats::default(),
+            next_frames: Vec::new(),
+            first_frame: None,
+            first_ts: Timestamp::NONE,
+            last_ts: Timestamp::NONE,
+        }
+    }
+}
+
 impl Chunk {
-    /// Walks from `start` to the first record that begins at `stop_at` or later.
-    pub(super) fn decode(window: &Window<'_>, start: WalkState, stop_at: u64) -> Chunk {
-        let mut buckets = Buckets::default();
-        let mut decoder = Decoder::new(DecodeOptions::default());
-        let (mut first_ts, mut watermark) = (Timestamp::NONE, Timestamp::NONE);
+    /// Walks from `start` to the first record that begins at `stop_at` or later, in `window`, which is
+    /// to be the window number `index` of its batch. Gives the state behind it, too.
+    pub(super) fn walk(
+        window: &Window<'_>,
+        index: usize,
+        start: WalkState,
+        stop_at: u64,
+    ) -> (Chunk, WalkState) {
+        let mut decoding = Decoding::new();
+        let mut part = Part::new(window.file());
         let mut walker = Walker::new(window, start.clone(), stop_at);
-        let mut number = 0;
         for frame in walker.by_ref() {
-            number += 1;
-            first_ts = first_ts.earliest(frame.ts);
-            watermark = watermark.max(frame.ts);
-            decoder.frame(&frame, number, watermark, &mut buckets);
+            part.first_ts = part.first_ts.earliest(frame.ts);
+            decoding.frame(&frame);
         }
         let (end, walk) = walker.finish();
-        let (encapsulations, decode) = decoder.finish();
-        Chunk {
+        part.last_ts = decoding.watermark;
+        part.first_frame = (walk.frames > 0).then_some(1);
+        part.next_frames = walk
+            .damage
+            .iter()
+            .map(|damage| (damage.frame_before < walk.frames).then_some(damage.frame_before + 1))
+            .collect();
+        part.walk = walk;
+        let frames = Frames::Walk {
+            file: window.file(),
+            window: index,
             start,
-            end,
-            walk,
-            decode,
-            encapsulations,
-            buckets,
-            first_ts,
-            watermark,
+            stop_at,
+        };
+        (decoding.finish(frames, vec![part]), end)
+    }
+
+    /// Decodes frames that a merge has put in order. `parts` tells of their files.
+    pub(super) fn picked(windows: &Windows<'_>, picked: Vec<Picked>, parts: Vec<Part>) -> Chunk {
+        let mut decoding = Decoding::new();
+        for frame in picked.iter().filter_map(|one| one.frame(windows)) {
+            decoding.frame(&frame);
+        }
+        decoding.finish(Frames::Picked(picked), parts)
+    }
+
+    /// The watermark after `frames` frames of the chunk, which is gone through again for it.
+    pub(super) fn watermark_after(&self, windows: &Windows<'_>, frames: u64) -> Timestamp {
+        let frames = usize::try_from(frames).unwrap_or(usize::MAX);
+        match &self.frames {
+            Frames::Walk {
+                window,
+                start,
+                stop_at,
+                ..
+            } => windows.get(*window).map_or(Timestamp::NONE, |window| {
+                let walker = Walker::new(window, start.clone(), *stop_at);
+                greatest(walker.take(frames).map(|frame| frame.ts))
+            }),
+            Frames::Picked(all) => greatest(all.iter().take(frames).map(|frame| frame.ts)),
         }
     }
 
-    /// The watermark after `frames` frames of the chunk, which is walked again for it.
-    pub(super) fn watermark_after(
-        &self,
-        window: &Window<'_>,
-        stop_at: u64,
-        frames: u64,
-    ) -> Timestamp {
-        let frames = usize::try_from(frames).unwrap_or(usize::MAX);
-        Walker::new(window, self.start.clone(), stop_at)
-            .take(frames)
-            .fold(Timestamp::NONE, |watermark, frame| watermark.max(frame.ts))
+    /// The file of the chunk's frame number `frame`, from 1.
+    pub(super) fn file_of(&self, frame: u64) -> u16 {
+        match &self.frames {
+            Frames::Walk { file, .. } => *file,
+            Frames::Picked(all) => usize::try_from(frame)
+                .ok()
+                .and_then(|frame| all.get(frame.checked_sub(1)?))
+                .map_or(0, |frame| frame.at.file()),
+        }
+    }
+}
+
+impl Picked {
+    /// A frame without its bytes, which lie in the window number `window`.
+    pub(super) fn new(frame: &RawFrame<'_>, window: usize) -> Picked {
+        Picked {
+            window,
+            ts: frame.ts,
+            link: frame.link,
+            at: frame.at,
+            len: u32::try_from(frame.data.len()).unwrap_or(u32::MAX),
+            original_len: frame.original_len,
+            fcs_len: frame.fcs_len,
+        }
+    }
+
+    fn frame<'w>(&self, windows: &'w Windows<'_>) -> Option<RawFrame<'w>> {
+        let window = windows.get(self.window)?;
+        let start = usize::try_from(self.at.offset() - window.base()).ok()?;
+        let len = usize::try_from(self.len).ok()?;
+        Some(RawFrame {
+            ts: self.ts,
+            link: self.link,
+            data: window.data().get(start..)?.get(..len)?,
+            at: self.at,
+            original_len: self.original_len,
+            fcs_len: self.fcs_len,
+        })
+    }
+}
+
+fn greatest(times: impl Iterator<Item = Timestamp>) -> Timestamp {
+    times.fold(Timestamp::NONE, Timestamp::max)
+}
+
+/// A chunk under way.
+struct Decoding {
+    decoder: Decoder,
+    buckets: Buckets,
+    count: u64,
+    watermark: Timestamp,
+}
+
+impl Decoding {
+    fn new() -> Decoding {
+        Decoding {
+            decoder: Decoder::new(DecodeOptions::default()),
+            buckets: Buckets::default(),
+            count: 0,
+            watermark: Timestamp::NONE,
+        }
+    }
+
+    #[inline]
+    fn frame(&mut self, frame: &RawFrame<'_>) {
+        self.count += 1;
+        self.watermark = self.watermark.max(frame.ts);
+        self.decoder
+            .frame(frame, self.count, self.watermark, &mut self.buckets);
+    }
+
+    fn finish(self, frames: Frames, parts: Vec<Part>) -> Chunk {
+        let (encapsulations, decode) = self.decoder.finish();
+        Chunk {
+            frames,
+            count: self.count,
+            parts,
+            decode,
+            encapsulations,
+            buckets: self.buckets,
+            watermark: self.watermark,
+        }
     }
 }

@@ -9,11 +9,12 @@ use super::batch::Join;
 use super::memory;
 use super::run::RunError;
 use super::tables::TableSummaries;
-use crate::capture::{CutAtEnd, Input, WalkStats};
+use super::tally::FileTally;
+use crate::capture::{CutAtEnd, Input, Inputs, MAX_DAMAGE, WalkStats};
 use crate::config::{Config, GapMode, PayloadMode};
 use crate::decode::{DecodeStats, FragmentStats, Layer, Reason, link_type_name};
 use crate::output::accounting::{Accounting, Counts, FrameAccounting};
-use crate::output::manifest::{Damage, DamagedRegion, InputFacts, Manifest};
+use crate::output::manifest::{Damage, DamagedRegion, InputFacts, Manifest, SkippedFile};
 use crate::output::{OutputDir, PayloadTotals};
 use crate::reassembly::ReassemblyStats;
 
@@ -34,8 +35,8 @@ pub struct RunReport {
     pub manifest: Manifest,
     /// The same as text.
     pub manifest_json: String,
-    /// What the walk met.
-    pub walk: WalkStats,
+    /// Frames whose time is out of range.
+    pub bad_timestamps: u64,
     /// What became of IP fragments.
     pub fragments: FragmentStats,
     /// Flows ended by the memory budget.
@@ -49,8 +50,8 @@ impl RunReport {
     }
 
     /// Part of the input could not be read.
-    pub fn is_damaged(&self) -> bool {
-        !self.walk.is_clean()
+    pub const fn is_damaged(&self) -> bool {
+        self.manifest.damage.regions > 0
     }
 }
 
@@ -81,7 +82,7 @@ pub(super) fn config_value(config: &Config) -> Value {
 /// do not add up is written too, as what there is to look at, and the run fails.
 pub(super) fn complete(
     config: &Config,
-    input: &Input,
+    inputs: &Inputs,
     dir: &OutputDir,
     finished: Finished,
     elapsed: Duration,
@@ -96,7 +97,14 @@ pub(super) fn complete(
         stats,
     } = finished;
     let fragments = join.fragments.finish();
-    accounting.frames = frames(join.walk.frames, &join.decode);
+    let walk = join
+        .files
+        .iter()
+        .fold(WalkStats::default(), |mut sum, file| {
+            sum.merge(&file.walk);
+            sum
+        });
+    accounting.frames = frames(walk.frames, &join.decode);
     let sum = |count: fn(&ReassemblyStats) -> u64| stats.iter().map(count).sum::<u64>();
     accounting.payload.captured = sum(|shard| shard.payload_bytes);
     accounting.payload.segments = sum(|shard| shard.segments);
@@ -108,21 +116,20 @@ pub(super) fn complete(
     let mut manifest = Manifest::new(config_value(config));
     // Numbers that do not add up are there to be looked at, not to be taken for a result.
     manifest.complete = !interrupted && checked.is_ok();
-    manifest.inputs.push(InputFacts {
-        path: config.input.to_string_lossy().into_owned(),
-        bytes: input.len(),
-        format: input.format().name.to_owned(),
-        link_types: input
-            .format()
-            .links
-            .iter()
-            .map(|link| link_text(link.0))
-            .collect(),
-        frames: join.walk.frames,
-        first_frame: (join.walk.frames > 0).then_some(1),
-        first_ts_ns: join.first_ts.ns(),
-        last_ts_ns: join.watermark.ns(),
-    });
+    manifest.inputs = inputs
+        .list()
+        .iter()
+        .zip(&join.files)
+        .map(|(input, tally)| facts(input, tally))
+        .collect();
+    manifest.skipped_files = inputs
+        .skipped()
+        .iter()
+        .map(|file| SkippedFile {
+            path: file.path.to_string_lossy().into_owned(),
+            reason: file.reason.clone(),
+        })
+        .collect();
     manifest.accounting = accounting;
     manifest.anomalies = [
         (
@@ -143,8 +150,8 @@ pub(super) fn complete(
     ]
     .map(|(name, count)| (name.to_owned(), count))
     .into();
-    manifest.capture = capture_facts(&join.walk);
-    manifest.damage = damage(&join.walk);
+    manifest.capture = capture_facts(&walk);
+    manifest.damage = damage(&join.files);
     let mut outputs = BTreeMap::new();
     outputs.insert("flows.parquet".to_owned(), tables.flows.into());
     outputs.insert("gaps.parquet".to_owned(), tables.gaps.into());
@@ -159,7 +166,8 @@ pub(super) fn complete(
     manifest.timings.wall_seconds = seconds;
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     {
-        manifest.timings.input_bytes_per_second = input.len() as f64 / seconds.max(1e-9);
+        let bytes: u64 = inputs.list().iter().map(Input::len).sum();
+        manifest.timings.input_bytes_per_second = bytes as f64 / seconds.max(1e-9);
     }
     manifest.timings.threads = threads as u64;
     manifest.timings.peak_rss_bytes = memory::peak_resident();
@@ -168,7 +176,7 @@ pub(super) fn complete(
     Ok(RunReport {
         manifest_json: manifest.to_json(),
         manifest,
-        walk: join.walk,
+        bad_timestamps: walk.bad_timestamps,
         fragments,
         evicted: sum(|shard| shard.evicted),
     })
@@ -223,38 +231,50 @@ fn capture_facts(walk: &WalkStats) -> Counts {
     facts
 }
 
-fn damage(walk: &WalkStats) -> Damage {
-    let mut list: Vec<DamagedRegion> = walk
-        .damage
-        .iter()
-        .map(|region| DamagedRegion {
-            file_id: 0,
-            offset: region.offset,
-            bytes: region.bytes,
-            next_frame: (region.frame_before < walk.frames).then_some(region.frame_before + 1),
-            reason: region.reason.name().to_owned(),
-        })
-        .collect();
-    let (mut regions, mut bytes) = (walk.damaged_regions, walk.damaged_bytes);
-    if let Some(CutAtEnd {
-        offset,
-        bytes: lost,
-        ..
-    }) = walk.cut_at_end
-    {
-        regions += 1;
-        bytes += lost;
-        list.push(DamagedRegion {
-            file_id: 0,
-            offset,
-            bytes: lost,
-            next_frame: None,
-            reason: "the file ends inside a record".to_owned(),
-        });
+fn facts(input: &Input, tally: &FileTally) -> InputFacts {
+    InputFacts {
+        path: input.path().to_string_lossy().into_owned(),
+        bytes: input.len(),
+        format: input.format().name.to_owned(),
+        link_types: input
+            .format()
+            .links
+            .iter()
+            .map(|link| link_text(link.0))
+            .collect(),
+        frames: tally.walk.frames,
+        first_frame: tally.first_frame,
+        first_ts_ns: tally.times.and_then(|(first, _)| first.ns()),
+        last_ts_ns: tally.times.and_then(|(_, last)| last.ns()),
     }
-    Damage {
-        regions,
-        bytes,
-        list,
+}
+
+fn damage(files: &[FileTally]) -> Damage {
+    let mut all = Damage::default();
+    for (file_id, file) in (0..=u16::MAX).zip(files) {
+        all.regions += file.walk.damaged_regions;
+        all.bytes += file.walk.damaged_bytes;
+        let room = MAX_DAMAGE.saturating_sub(all.list.len());
+        let described = file.damage.iter().take(room);
+        all.list
+            .extend(described.map(|(region, next_frame)| DamagedRegion {
+                file_id,
+                offset: region.offset,
+                bytes: region.bytes,
+                next_frame: *next_frame,
+                reason: region.reason.name().to_owned(),
+            }));
+        if let Some(CutAtEnd { offset, bytes, .. }) = file.walk.cut_at_end {
+            all.regions += 1;
+            all.bytes += bytes;
+            all.list.push(DamagedRegion {
+                file_id,
+                offset,
+                bytes,
+                next_frame: None,
+                reason: "the file ends inside a record".to_owned(),
+            });
+        }
     }
+    all
 }

@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::batch::{self, DecodedBatch, Join, JoinedBatch};
+use super::batch::{Join, JoinedBatch};
 use super::report::{self, RunReport};
+use super::source::Source;
 use super::tables::Tables;
 use super::worker::Worker;
-use crate::capture::{CaptureError, Input, WalkState};
+use crate::capture::{CaptureError, Input, Inputs};
 use crate::config::{Config, EPOCH_FRAMES, PayloadMode, SHARDS};
 use crate::model::EndReason;
 use crate::output::accounting::AccountingError;
@@ -74,10 +75,20 @@ pub enum RunError {
     Accounting(AccountingError),
 }
 
+impl RunError {
+    /// `input` could not be read at or behind `offset`.
+    pub(super) fn read(input: &Input, offset: u64, error: &io::Error) -> RunError {
+        RunError::Read {
+            path: input.path().to_owned(),
+            source: io::Error::new(error.kind(), format!("at offset {offset}: {error}")),
+        }
+    }
+}
+
 /// Runs as configured, from the input to the manifest.
 pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunError> {
     let started = Instant::now();
-    let input = Input::open(&config.input, 0, config.mmap)?;
+    let inputs = Inputs::open(&config.inputs, config.mmap)?;
     let dir = Arc::new(OutputDir::create(&config.out, config.force)?);
     let threads = config
         .threads
@@ -96,17 +107,18 @@ pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunEr
     };
     let run = Run {
         config,
-        input: &input,
-        workers: workers(config, &dir, threads),
+        inputs: &inputs,
+        workers: workers(config, &dir, threads + inputs.descriptors()),
         tables: Tables::create(&dir, config, &footer)?,
-        join: Join::new(config.reassembly.timeouts.fragment),
+        join: Join::new(&inputs, config.reassembly.timeouts.fragment),
     };
     let finished = pool.install(|| run.all(&mut control))?;
-    report::complete(config, &input, &dir, finished, started.elapsed(), threads)
+    report::complete(config, &inputs, &dir, finished, started.elapsed(), threads)
 }
 
-fn workers(config: &Config, dir: &Arc<OutputDir>, threads: usize) -> Vec<Worker> {
-    let budget = DescriptorBudget::from_process(threads);
+/// The workers, which leave `descriptors` to others.
+fn workers(config: &Config, dir: &Arc<OutputDir>, descriptors: usize) -> Vec<Worker> {
+    let budget = DescriptorBudget::from_process(descriptors);
     (0..SHARDS)
         .map(|shard| {
             let writer = (config.payload == PayloadMode::Files)
@@ -118,7 +130,7 @@ fn workers(config: &Config, dir: &Arc<OutputDir>, threads: usize) -> Vec<Worker>
 
 struct Run<'run> {
     config: &'run Config,
-    input: &'run Input,
+    inputs: &'run Inputs,
     workers: Vec<Worker>,
     tables: Tables,
     join: Join,
@@ -127,22 +139,18 @@ struct Run<'run> {
 impl Run<'_> {
     /// While one batch is reassembled, the next is decoded.
     fn all(mut self, control: &mut Control<'_>) -> Result<report::Finished, RunError> {
-        let mut ahead = decode_at(self.input, self.config, &self.input.start())?;
+        let inputs = self.inputs;
+        let total_bytes = inputs.list().iter().map(Input::len).sum();
+        let mut source = Source::new(inputs, self.config.batch);
+        let mut ahead = source.next()?;
         let mut interrupted = false;
         while let Some(batch) = ahead.take() {
-            let next = batch.end().cloned();
-            let joined = self.join.join(self.input, batch);
-            let rest = next
-                .as_ref()
-                .is_some_and(|state| state.offset() < self.input.len());
-            interrupted = rest && control.interrupted.load(Ordering::Relaxed);
-            let (input, config, workers) = (self.input, self.config, &mut self.workers);
-            let (decoded, written) = rayon::join(
-                || match next {
-                    Some(state) if !interrupted => decode_at(input, config, &state),
-                    _ => Ok(None),
-                },
-                || work(workers, &joined, input),
+            interrupted = !source.is_at_end() && control.interrupted.load(Ordering::Relaxed);
+            let joined = self.join.join(inputs, batch);
+            let workers = &mut self.workers;
+            let (written, decoded) = rayon::join(
+                || work(workers, &joined, inputs),
+                || if interrupted { Ok(None) } else { source.next() },
             );
             // A read that failed is the cause of whatever failed after it.
             self.check_input()?;
@@ -150,8 +158,8 @@ impl Run<'_> {
             ahead = decoded?;
             self.hand_over(self.join.frames / EPOCH_FRAMES)?;
             (control.progress)(Progress {
-                bytes: joined.end,
-                total_bytes: self.input.len(),
+                bytes: joined.bytes_done,
+                total_bytes,
                 frames: self.join.frames,
             });
         }
@@ -160,11 +168,11 @@ impl Run<'_> {
         } else {
             EndReason::Eof
         };
-        let (watermark, input) = (self.join.watermark, self.input);
+        let watermark = self.join.watermark;
         let finished = self
             .workers
             .par_iter_mut()
-            .try_for_each(|worker| worker.finish(watermark, reason, input));
+            .try_for_each(|worker| worker.finish(watermark, reason, inputs));
         self.check_input()?;
         finished?;
         self.hand_over(0)?;
@@ -199,37 +207,22 @@ impl Run<'_> {
 
     /// Payload is read where it is needed, far from anyone who could return an error.
     fn check_input(&self) -> Result<(), RunError> {
-        match self.input.read_error() {
+        match self.inputs.read_error() {
             None => Ok(()),
-            Some(error) => Err(RunError::Read {
-                path: self.input.path().to_owned(),
+            Some((input, error)) => Err(RunError::Read {
+                path: input.path().to_owned(),
                 source: io::Error::new(error.kind(), error.to_string()),
             }),
         }
     }
 }
 
-fn decode_at<'input>(
-    input: &'input Input,
-    config: &Config,
-    state: &WalkState,
-) -> Result<Option<DecodedBatch<'input>>, RunError> {
-    if state.offset() >= input.len() {
-        return Ok(None);
-    }
-    batch::decode(input, state, &config.batch)
-        .map(Some)
-        .map_err(|source| RunError::Read {
-            path: input.path().to_owned(),
-            source: io::Error::new(
-                source.kind(),
-                format!("at offset {}: {source}", state.offset()),
-            ),
-        })
-}
-
-fn work(workers: &mut [Worker], batch: &JoinedBatch<'_>, input: &Input) -> Result<(), OutputError> {
+fn work(
+    workers: &mut [Worker],
+    batch: &JoinedBatch<'_>,
+    inputs: &Inputs,
+) -> Result<(), OutputError> {
     workers
         .par_iter_mut()
-        .try_for_each(|worker| worker.batch(batch, input))
+        .try_for_each(|worker| worker.batch(batch, inputs))
 }
