@@ -28,7 +28,7 @@ pub enum CaptureError {
     },
     /// It is a pipe, socket or device: its bytes cannot be addressed by offset.
     #[error(
-        "{}: is not a regular file; write the capture to a file first and name that",
+        "{}: is not a regular file; name a file, or send its bytes to standard input and name -",
         path.display()
     )]
     NotRegular {
@@ -112,6 +112,42 @@ pub enum CaptureError {
         /// Its length, bytes.
         bytes: u64,
     },
+    /// It is compressed, and cannot be decompressed even so far that its format is known.
+    #[error(
+        "{}: compressed with {compression}, and nothing of it can be decompressed: {source}; \
+         fetch the file again",
+        path.display()
+    )]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+        /// How it is compressed.
+        compression: &'static str,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// What arrives, or is decompressed, cannot be kept.
+    #[error(
+        "cannot keep the bytes of {} in a temporary file in {}: {reason}; they take as much room \
+         there as the capture has without compression: free some, name a directory on another file \
+         system with --out, or decompress the capture to a file first",
+        path.display(),
+        directory.display()
+    )]
+    Spool {
+        /// The input.
+        path: PathBuf,
+        /// Where the temporary file is.
+        directory: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// Standard input was named twice.
+    #[error("-: standard input can be read once only; name it once")]
+    StandardInputTwice,
+    /// The run was interrupted before anything was known of the input.
+    #[error("interrupted before anything arrived; nothing was written")]
+    Interrupted,
     /// A pattern that matches nothing, or is none.
     #[error("{}: {reason}; check the pattern", path.display())]
     Pattern {
@@ -141,6 +177,11 @@ pub enum CaptureError {
 }
 
 impl CaptureError {
+    /// The user ended the run, and nothing is wrong with the input.
+    pub const fn is_interruption(&self) -> bool {
+        matches!(self, CaptureError::Interrupted)
+    }
+
     /// Whether it says that the file is no capture, as other files in a directory of captures may
     /// be, and not that a capture cannot be read.
     pub(super) const fn is_no_capture(&self) -> bool {
@@ -150,6 +191,7 @@ impl CaptureError {
                 | CaptureError::Empty { .. }
                 | CaptureError::Foreign { .. }
                 | CaptureError::HeaderCut { .. }
+                | CaptureError::Compressed { .. }
         )
     }
 
@@ -160,6 +202,11 @@ impl CaptureError {
             CaptureError::Empty { .. } => "empty".to_owned(),
             CaptureError::Foreign { what, .. } => (*what).to_owned(),
             CaptureError::HeaderCut { format, .. } => format!("the {format} header is cut short"),
+            CaptureError::Compressed {
+                compression,
+                source,
+                ..
+            } => format!("compressed with {compression}, and cannot be decompressed: {source}"),
             other => other.to_string(),
         }
     }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::error::CaptureError;
+use super::feed;
 use super::regular::Identity;
 
 /// A file that may be a capture.
@@ -35,11 +36,21 @@ pub(super) struct Found {
 }
 
 /// The files that `arguments` name. A directory stands for the files in it, not for those in
-/// directories below it. An argument that names nothing and has `*`, `?` or `[` in it is taken for a
+/// directories below it, and `-` for standard input. An argument that names nothing and has `*`, `?` or `[` in it is taken for a
 /// pattern that the shell did not expand.
 pub(super) fn find(arguments: &[PathBuf]) -> Result<Found, CaptureError> {
     let mut found = Found::default();
     for argument in arguments {
+        if feed::is_standard_input(argument) {
+            if found.candidates.iter().any(|one| one.path == *argument) {
+                return Err(CaptureError::StandardInputTwice);
+            }
+            found.candidates.push(Candidate {
+                path: argument.clone(),
+                named: true,
+            });
+            continue;
+        }
         let pattern = argument
             .to_str()
             .filter(|text| text.contains(['*', '?', '[']));

@@ -1,33 +1,65 @@
-//! One capture of the input.
+//! One file of the input.
 
 use std::borrow::Cow;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::compression::Compression;
 use super::error::CaptureError;
-use super::head::{self, FormatInfo, NoHead};
+use super::feed::{self, Bytes, EndAnyway, Halt, Meter};
+use super::head::{self, FormatInfo, Head, NoHead};
 use super::regular::{Identity, OpenFiles, Regular, open_same};
+use super::spool::{End, Spooled};
 use super::state::{WalkState, Window};
 use crate::model::{InputPos, PayloadSource, Timestamp};
 
-/// One capture of the input, whose beginning has been looked at.
+/// What is read of a file at a time to look at its beginning, bytes.
+const GLANCE: usize = 8 << 10;
+
+/// One file of the input, whose beginning has been looked at. Offsets are those of the capture: in a
+/// compressed file, of the bytes that it holds.
 pub struct Input {
     path: PathBuf,
     file: u16,
-    bytes: Regular,
+    bytes: Source,
     start: WalkState,
     info: FormatInfo,
     first_ts: Timestamp,
     error: OnceLock<io::Error>,
 }
 
+/// Where the bytes of a capture are.
+enum Source {
+    /// In a file, as they are.
+    Regular(Regular),
+    /// In the spool, as far as they have arrived.
+    Stream(Stream),
+}
+
+/// A capture that can be read once, from its beginning to its end.
+struct Stream {
+    compression: Option<Compression>,
+    /// Bytes of the file, where it is one.
+    stored: Option<u64>,
+    meter: Meter,
+    spooled: Spooled,
+    origin: Mutex<Option<Origin>>,
+}
+
+/// Where a stream comes from.
+enum Origin {
+    File(Identity),
+    Pipe(Bytes),
+}
+
 impl Input {
     /// Looks at the capture at `path`, which becomes file number `file`.
     ///
-    /// With `use_mmap` the file is mapped into memory; a file that shrinks meanwhile then ends the
-    /// process. Without, it is read in blocks, and shrinking is an error like any other.
+    /// With `use_mmap` a file that is not compressed is mapped into memory; if it shrinks meanwhile,
+    /// that ends the process. Without, it is read in blocks, and shrinking is an error like any
+    /// other.
     pub fn open(path: &Path, file: u16, use_mmap: bool) -> Result<Input, CaptureError> {
         let mut input = Input::look(path, use_mmap, &Arc::default())?;
         input.file = file;
@@ -52,7 +84,7 @@ impl Input {
             return Err(CaptureError::NotRegular { path: path.into() });
         }
         let identity = Identity::of(&metadata);
-        let mut handle = open_same(path, identity).map_err(io_error("open it"))?;
+        let handle = open_same(path, identity).map_err(io_error("open it"))?;
         let len = handle.metadata().map_err(io_error("look at it"))?.len();
         if len >= 1 << InputPos::OFFSET_BITS {
             return Err(CaptureError::TooLarge {
@@ -60,19 +92,66 @@ impl Input {
                 bytes: len,
             });
         }
-        let head = head::read(path, &mut handle).map_err(|error| match error {
-            NoHead::Capture(error) => error,
-            NoHead::Read(error) => io_error("read it")(error),
-        })?;
-        Ok(Input {
+        let meter = Meter::default();
+        let (compression, mut reader) =
+            feed::open(handle, &meter, GLANCE).map_err(io_error("read it"))?;
+        let head = look_at(path, compression, &mut reader, &meter)?;
+        let bytes = match compression {
+            None => Source::Regular(Regular::new(
+                path,
+                identity,
+                len,
+                use_mmap,
+                Arc::clone(open),
+            )),
+            Some(_) => Source::Stream(Stream {
+                compression,
+                stored: Some(len),
+                meter: Meter::default(),
+                spooled: Spooled::default(),
+                origin: Mutex::new(Some(Origin::File(identity))),
+            }),
+        };
+        Ok(Input::new(path, bytes, head))
+    }
+
+    /// Looks at what comes in on standard input, as soon as it does.
+    pub(super) fn standard_input(path: &Path, halt: &Halt) -> Result<Input, CaptureError> {
+        let meter = Meter::default();
+        let opened = feed::standard_input(halt)
+            .and_then(|pipe| feed::open(pipe, &meter, feed::READ))
+            .map_err(|source| CaptureError::from_io(path.to_path_buf(), "read it", source));
+        let looked = opened.and_then(|(compression, mut reader)| {
+            let mut head = look_at(path, compression, &mut reader, &meter)?;
+            let begun = Cursor::new(std::mem::take(&mut head.bytes));
+            let bytes = Source::Stream(Stream {
+                compression,
+                stored: None,
+                meter: meter.clone(),
+                spooled: Spooled::default(),
+                origin: Mutex::new(Some(Origin::Pipe(Box::new(begun.chain(reader))))),
+            });
+            Ok(Input::new(path, bytes, head))
+        });
+        looked.map_err(|error| {
+            if halt.is_set() {
+                CaptureError::Interrupted
+            } else {
+                error
+            }
+        })
+    }
+
+    fn new(path: &Path, bytes: Source, head: Head) -> Input {
+        Input {
             path: path.into(),
             file: 0,
-            bytes: Regular::new(path, identity, len, use_mmap, Arc::clone(open)),
+            bytes,
             start: head.start,
             info: head.info,
             first_ts: head.first_ts,
             error: OnceLock::new(),
-        })
+        }
     }
 
     /// Gives it its number.
@@ -80,13 +159,7 @@ impl Input {
         self.file = file;
     }
 
-    /// Length of the file when it was looked at, bytes.
-    #[expect(clippy::len_without_is_empty, reason = "an empty file is not opened")]
-    pub const fn len(&self) -> u64 {
-        self.bytes.len()
-    }
-
-    /// The path it was opened by.
+    /// The path it was opened by; `-` for standard input.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -101,13 +174,92 @@ impl Input {
         &self.info
     }
 
+    /// How it is compressed, if it is.
+    pub const fn compression(&self) -> Option<Compression> {
+        match &self.bytes {
+            Source::Regular(_) => None,
+            Source::Stream(stream) => stream.compression,
+        }
+    }
+
+    /// Bytes of the file when it was looked at; `None` for standard input.
+    pub const fn file_len(&self) -> Option<u64> {
+        match &self.bytes {
+            Source::Regular(file) => Some(file.len()),
+            Source::Stream(stream) => stream.stored,
+        }
+    }
+
+    /// Bytes read of it so far; of a file that is not compressed, all of them.
+    pub fn bytes_read(&self) -> u64 {
+        match &self.bytes {
+            Source::Regular(file) => file.len(),
+            Source::Stream(stream) => stream.meter.bytes(),
+        }
+    }
+
+    /// Bytes of the capture, without compression, as far as they have arrived.
+    pub fn len(&self) -> u64 {
+        match &self.bytes {
+            Source::Regular(file) => file.len(),
+            Source::Stream(stream) => stream.spooled.len(),
+        }
+    }
+
+    /// Whether none has arrived.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the capture ends at `offset` or before.
+    pub fn ends_by(&self, offset: u64) -> bool {
+        match &self.bytes {
+            Source::Regular(file) => offset >= file.len(),
+            Source::Stream(stream) => stream.spooled.whole().is_some_and(|len| offset >= len),
+        }
+    }
+
+    /// Whether the run was stopped before all of it arrived: then nothing more does.
+    pub fn is_stopped(&self) -> bool {
+        match &self.bytes {
+            Source::Regular(_) => false,
+            Source::Stream(stream) => matches!(stream.spooled.ended(), Some(End::Stopped)),
+        }
+    }
+
+    /// What is wrong with its compression, where it could not be decompressed to its end.
+    pub fn stream_damage(&self) -> Option<String> {
+        match &self.bytes {
+            Source::Regular(_) => None,
+            Source::Stream(stream) => match stream.spooled.ended() {
+                Some(End::Damaged(text)) => {
+                    let name = stream.compression.map_or("", Compression::name);
+                    Some(format!("the {name} stream {text}"))
+                }
+                _ => None,
+            },
+        }
+    }
+
+    /// The bytes of the file behind which the capture stands at `offset`, about.
+    pub fn file_bytes_at(&self, offset: u64) -> u64 {
+        let (Source::Stream(stream), len) = (&self.bytes, self.len()) else {
+            return offset;
+        };
+        if stream.stored.is_none() || len == 0 {
+            return offset;
+        }
+        let share = u128::from(stream.meter.bytes()) * u128::from(offset.min(len));
+        u64::try_from(share / u128::from(len)).unwrap_or(u64::MAX)
+    }
+
     /// The state in which a walk of the whole file begins.
     pub fn start(&self) -> WalkState {
         self.start.clone()
     }
 
     /// The time before which no frame of it has its place in the order of all captures' frames: that
-    /// of the first frame, and the end of time where that is not known.
+    /// of the first frame, and the end of time where the first mebibyte does not tell it.
     pub fn begins(&self) -> Timestamp {
         match self.first_ts {
             Timestamp::NONE => Timestamp::from_ns(i64::MAX),
@@ -117,17 +269,117 @@ impl Input {
 
     /// The bytes from offset `from` on: all of them with a memory map, otherwise `wanted`, or as
     /// many as there are.
-    pub fn window(&self, from: u64, wanted: u64) -> io::Result<Window<'_>> {
-        let from = from.min(self.len());
-        let data = self.bytes.window(from, wanted)?;
-        let at_eof = from + data.len() as u64 == self.len();
-        Ok(Window::new(data, from, self.file, at_eof))
+    ///
+    /// Where they still arrive it waits: until `least` have, and a little longer for `wanted`. There
+    /// are fewer than `least` at the end, and where the run was stopped.
+    pub fn window(&self, from: u64, least: u64, wanted: u64) -> io::Result<Window<'_>> {
+        match &self.bytes {
+            Source::Regular(file) => {
+                let from = from.min(file.len());
+                let data = file.window(from, wanted)?;
+                let at_eof = from + data.len() as u64 == file.len();
+                Ok(Window::new(data, from, self.file, at_eof))
+            }
+            Source::Stream(stream) => {
+                let (data, at_eof) = stream.spooled.window(from, least, wanted)?;
+                Ok(Window::new(Cow::Owned(data), from, self.file, at_eof))
+            }
+        }
     }
 
     /// The first error that reading payload met, if any. What was read then is short.
     pub fn read_error(&self) -> Option<&io::Error> {
         self.error.get()
     }
+
+    /// Why its bytes could not be kept, where that is what a failed [`Input::window`] is about.
+    pub fn spool_error(&self) -> Option<CaptureError> {
+        let Source::Stream(stream) = &self.bytes else {
+            return None;
+        };
+        match stream.spooled.ended() {
+            Some(End::Unkept(_, reason)) => Some(CaptureError::Spool {
+                path: self.path.clone(),
+                directory: stream
+                    .spooled
+                    .spool()
+                    .map_or_else(PathBuf::new, |spool| spool.directory().to_path_buf()),
+                reason,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The stream that has to be fed, if it is one.
+    pub(super) const fn spooled(&self) -> Option<&Spooled> {
+        match &self.bytes {
+            Source::Regular(_) => None,
+            Source::Stream(stream) => Some(&stream.spooled),
+        }
+    }
+
+    /// Whether it comes in on standard input.
+    pub const fn is_live(&self) -> bool {
+        self.file_len().is_none()
+    }
+
+    /// Reads the stream, if it is one, into the spool, to its end or until the run is over.
+    pub(super) fn feed(&self, halt: &Halt) {
+        let Source::Stream(stream) = &self.bytes else {
+            return;
+        };
+        let _end = EndAnyway(&stream.spooled);
+        let origin = stream.take_origin();
+        let opened = match origin {
+            Some(Origin::Pipe(pipe)) => Ok(pipe),
+            Some(Origin::File(identity)) if !halt.is_set() => open_same(&self.path, identity)
+                .and_then(|file: File| feed::open(file, &stream.meter, feed::READ))
+                .map(|(_, bytes)| bytes),
+            _ => {
+                stream.spooled.end(End::Stopped);
+                return;
+            }
+        };
+        stream.spooled.end(match opened {
+            Ok(mut reader) => feed::feed(
+                &mut reader,
+                &stream.spooled,
+                &stream.meter,
+                halt,
+                self.is_live(),
+            ),
+            Err(error) => End::Unreadable(error.kind(), error.to_string()),
+        });
+    }
+}
+
+impl Stream {
+    fn take_origin(&self) -> Option<Origin> {
+        self.origin
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+/// What the beginning of the capture in `reader` tells.
+fn look_at(
+    path: &Path,
+    compression: Option<Compression>,
+    reader: &mut Bytes,
+    meter: &Meter,
+) -> Result<Head, CaptureError> {
+    head::read(path, reader).map_err(|error| match (error, compression) {
+        (NoHead::Capture(error), _) => error,
+        (NoHead::Read(source), Some(compression)) if !meter.has_failed() => {
+            CaptureError::Compressed {
+                path: path.into(),
+                compression: compression.name(),
+                source,
+            }
+        }
+        (NoHead::Read(source), _) => CaptureError::from_io(path.to_path_buf(), "read it", source),
+    })
 }
 
 impl PayloadSource for Input {
@@ -137,7 +389,14 @@ impl PayloadSource for Input {
             let _ = self.error.set(io::Error::other(text));
             return Cow::Borrowed(&[]);
         }
-        let (data, error) = self.bytes.read(at.offset(), super::bytes::index(len));
+        let len = super::bytes::index(len);
+        let (data, error) = match &self.bytes {
+            Source::Regular(file) => file.read(at.offset(), len),
+            Source::Stream(stream) => {
+                let (data, error) = stream.spooled.read(at.offset(), len);
+                (Cow::Owned(data), error)
+            }
+        };
         if let Some(error) = error {
             // Only the first is kept; the others tell nothing new.
             let _ = self.error.set(error);

@@ -12,8 +12,10 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod bytes;
+mod compression;
 mod detect;
 mod error;
+mod feed;
 mod find;
 mod foreign;
 mod head;
@@ -25,6 +27,7 @@ mod pcap;
 mod pcapng;
 mod regular;
 mod resync;
+mod spool;
 mod state;
 mod stats;
 mod walk;
@@ -32,11 +35,12 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use compression::Compression;
 pub use error::CaptureError;
 pub use find::Skipped;
 pub use head::FormatInfo;
 pub use input::Input;
-pub use inputs::Inputs;
+pub use inputs::{Feeding, Inputs};
 pub use resync::find_boundary;
 pub use state::{WalkState, Window};
 pub use stats::{

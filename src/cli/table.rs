@@ -29,15 +29,18 @@ pub(super) fn warnings(report: &RunReport, verbose: bool) -> Vec<String> {
         let before = region.next_frame.map_or_else(String::new, |frame| {
             format!(", before frame {}", count(frame))
         });
+        let lost = match region.bytes {
+            0 => "nothing behind it could be read".to_owned(),
+            lost => format!("{} lost", bytes(lost)),
+        };
         all.push(format!(
-            "{}: {} at offset {}{before}: {} lost",
+            "{}: {} at offset {}{before}: {lost}",
             manifest
                 .inputs
                 .get(usize::from(region.file_id))
                 .map_or("", |input| input.path.as_str()),
             region.reason,
             region.offset,
-            bytes(region.bytes),
         ));
     }
     for (link, &frames) in &manifest.accounting.frames.unknown_link_types {

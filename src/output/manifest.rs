@@ -82,10 +82,13 @@ impl Manifest {
 /// One input file.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct InputFacts {
-    /// The path as it was given.
+    /// The path as it was given; `-` is standard input.
     pub path: String,
-    /// Its size, bytes.
+    /// Bytes of the file, or bytes read of a stream.
     pub bytes: u64,
+    /// How it is compressed; absent where it is not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub compression: Option<String>,
     /// `pcap` or `pcapng`, with byte order and time resolution where they matter.
     pub format: String,
     /// Its link types, by number and name.
@@ -128,9 +131,9 @@ pub struct Damage {
 pub struct DamagedRegion {
     /// Index of the input.
     pub file_id: u16,
-    /// Offset of its first byte.
+    /// Offset of its first byte; in a compressed input, in what that holds.
     pub offset: u64,
-    /// Its length.
+    /// Its length; 0 where that cannot be known, since it was never decompressed.
     pub bytes: u64,
     /// The frame of its file that follows it, where one does.
     #[serde(skip_serializing_if = "Option::is_none", default)]

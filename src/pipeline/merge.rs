@@ -70,18 +70,30 @@ impl<'input> Reading<'input> {
 
     /// Nothing of it is left.
     pub(super) fn is_over(&self) -> bool {
-        self.is_drained() && self.state.offset() >= self.input.len()
+        self.is_drained() && self.input.ends_by(self.state.offset())
     }
 
-    /// Walks on until a frame waits or the file ends.
-    fn fill(&mut self) -> Result<(), RunError> {
-        let mut wanted = RUN;
+    /// Nothing has arrived of what comes next in it.
+    pub(super) fn must_wait(&self) -> bool {
+        let offset = self.state.offset();
+        self.is_drained() && offset >= self.input.len() && !self.input.ends_by(offset)
+    }
+
+    /// Bytes of the file up to where its walk stands.
+    pub(super) fn bytes(&self) -> u64 {
+        self.input.file_bytes_at(self.state.offset())
+    }
+
+    /// Walks on until a frame waits or the file ends; false if the run was stopped before.
+    fn fill(&mut self) -> Result<bool, RunError> {
+        let (mut least, mut wanted) = (1, RUN);
         while self.waiting.is_empty() && !self.ended {
             let from = self.state.offset();
             let window = self
                 .input
-                .window(from, wanted.saturating_add(MARGIN))
+                .window(from, least, wanted.saturating_add(MARGIN))
                 .map_err(|error| RunError::read(self.input, from, &error))?;
+            let have = window.data().len() as u64;
             let stop = from.saturating_add(wanted);
             let mut walker = Walker::new(&window, self.state.clone(), stop);
             for frame in walker.by_ref() {
@@ -95,14 +107,20 @@ impl<'input> Reading<'input> {
             self.ended = !progressed && window.at_eof();
             self.slot = None;
             self.window = Arc::new(window);
+            if progressed {
+                (least, wanted) = (1, RUN);
+                continue;
+            }
+            if have < least && self.input.is_stopped() {
+                return Ok(false);
+            }
             // One record may be longer than a window.
-            wanted = if progressed {
-                RUN
-            } else {
-                wanted.saturating_mul(4)
-            };
+            if have >= wanted {
+                wanted = wanted.saturating_mul(4);
+            }
+            least = have + 1;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Keeps what a walk met. Its frames count when they have their turn.
@@ -249,11 +267,12 @@ pub(super) fn batch<'input>(
 ) -> Result<DecodedBatch<'input>, RunError> {
     let mut merged = Merged::default();
     let mut heads = BinaryHeap::new();
+    let mut all_known = true;
     for (place, reading) in readings.iter_mut().enumerate() {
         (reading.slot, reading.part) = (None, None);
-        enter(&mut heads, place, reading)?;
+        all_known &= enter(&mut heads, place, reading)?;
     }
-    while merged.bytes < config.batch_bytes.max(1) {
+    while all_known && merged.bytes < config.batch_bytes.max(1) {
         let Some(&Reverse((clock, place))) = heads.peek() else {
             break;
         };
@@ -263,7 +282,7 @@ pub(super) fn batch<'input>(
             rest.next();
             *expecting = false;
             let mut reading = Reading::new(input);
-            enter(&mut heads, readings.len(), &mut reading)?;
+            all_known &= enter(&mut heads, readings.len(), &mut reading)?;
             readings.push(reading);
             continue;
         }
@@ -273,7 +292,7 @@ pub(super) fn batch<'input>(
         if reading.is_drained() && heads.is_empty() && !*expecting {
             break;
         }
-        enter(&mut heads, place, reading)?;
+        all_known &= enter(&mut heads, place, reading)?;
     }
     for reading in readings.iter_mut() {
         merged.flush(reading);
@@ -281,15 +300,16 @@ pub(super) fn batch<'input>(
     Ok(merged.decode())
 }
 
-/// Puts a file among those that wait for their turn, unless it has ended.
+/// Puts a file among those that wait for their turn, unless it has ended. False if the run was
+/// stopped and nobody knows what comes next in the file; then nothing comes next at all.
 fn enter(
     heads: &mut BinaryHeap<Reverse<(Timestamp, usize)>>,
     place: usize,
     reading: &mut Reading<'_>,
-) -> Result<(), RunError> {
-    reading.fill()?;
+) -> Result<bool, RunError> {
+    let known = reading.fill()?;
     if let Some(&(clock, _)) = reading.waiting.front() {
         heads.push(Reverse((clock, place)));
     }
-    Ok(())
+    Ok(known)
 }

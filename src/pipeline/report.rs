@@ -151,7 +151,7 @@ pub(super) fn complete(
     .map(|(name, count)| (name.to_owned(), count))
     .into();
     manifest.capture = capture_facts(&walk);
-    manifest.damage = damage(&join.files);
+    manifest.damage = damage(inputs, &join.files);
     let mut outputs = BTreeMap::new();
     outputs.insert("flows.parquet".to_owned(), tables.flows.into());
     outputs.insert("gaps.parquet".to_owned(), tables.gaps.into());
@@ -234,7 +234,8 @@ fn capture_facts(walk: &WalkStats) -> Counts {
 fn facts(input: &Input, tally: &FileTally) -> InputFacts {
     InputFacts {
         path: input.path().to_string_lossy().into_owned(),
-        bytes: input.len(),
+        bytes: input.bytes_read(),
+        compression: input.compression().map(|how| how.name().to_owned()),
         format: input.format().name.to_owned(),
         link_types: input
             .format()
@@ -249,9 +250,10 @@ fn facts(input: &Input, tally: &FileTally) -> InputFacts {
     }
 }
 
-fn damage(files: &[FileTally]) -> Damage {
+fn damage(inputs: &Inputs, files: &[FileTally]) -> Damage {
     let mut all = Damage::default();
-    for (file_id, file) in (0..=u16::MAX).zip(files) {
+    for (input, file) in inputs.list().iter().zip(files) {
+        let file_id = input.file();
         all.regions += file.walk.damaged_regions;
         all.bytes += file.walk.damaged_bytes;
         let room = MAX_DAMAGE.saturating_sub(all.list.len());
@@ -273,6 +275,16 @@ fn damage(files: &[FileTally]) -> Damage {
                 bytes,
                 next_frame: None,
                 reason: "the file ends inside a record".to_owned(),
+            });
+        }
+        if let Some(reason) = input.stream_damage() {
+            all.regions += 1;
+            all.list.push(DamagedRegion {
+                file_id,
+                offset: input.len(),
+                bytes: 0,
+                next_frame: None,
+                reason,
             });
         }
     }

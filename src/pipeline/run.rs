@@ -24,10 +24,10 @@ use crate::output::{
 /// How far a run has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Progress {
-    /// Capture bytes done.
+    /// Bytes of the input files done.
     pub bytes: u64,
-    /// Capture bytes in all.
-    pub total_bytes: u64,
+    /// Bytes of the input files in all; `None` with standard input.
+    pub total_bytes: Option<u64>,
     /// Frames done.
     pub frames: u64,
 }
@@ -35,7 +35,7 @@ pub struct Progress {
 /// How the caller takes part in a run.
 pub struct Control<'a> {
     /// Set from outside to end the run early, in order.
-    pub interrupted: &'a AtomicBool,
+    pub interrupted: Arc<AtomicBool>,
     /// Told after each batch.
     pub progress: &'a mut (dyn FnMut(Progress) + Send),
 }
@@ -78,6 +78,9 @@ pub enum RunError {
 impl RunError {
     /// `input` could not be read at or behind `offset`.
     pub(super) fn read(input: &Input, offset: u64, error: &io::Error) -> RunError {
+        if let Some(error) = input.spool_error() {
+            return RunError::Capture(error);
+        }
         RunError::Read {
             path: input.path().to_owned(),
             source: io::Error::new(error.kind(), format!("at offset {offset}: {error}")),
@@ -88,20 +91,19 @@ impl RunError {
 /// Runs as configured, from the input to the manifest.
 pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunError> {
     let started = Instant::now();
-    let inputs = Inputs::open(&config.inputs, config.mmap)?;
+    let inputs = Inputs::open(&config.inputs, config.mmap, &control.interrupted)?;
     let dir = Arc::new(OutputDir::create(&config.out, config.force)?);
+    inputs.keep_in(dir.path())?;
     let threads = config
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
         .max(1);
+    let no_threads = |reason: String| RunError::Threads { threads, reason };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|number| format!("bulkreasm-{number}"))
         .build()
-        .map_err(|error| RunError::Threads {
-            threads,
-            reason: error.to_string(),
-        })?;
+        .map_err(|error| no_threads(error.to_string()))?;
     let footer = FooterFacts {
         config_json: report::config_value(config).to_string(),
     };
@@ -112,7 +114,12 @@ pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunEr
         tables: Tables::create(&dir, config, &footer)?,
         join: Join::new(&inputs, config.reassembly.timeouts.fragment),
     };
-    let finished = pool.install(|| run.all(&mut control))?;
+    let finished = std::thread::scope(|scope| {
+        let _feeding = inputs
+            .feed(scope, threads)
+            .map_err(|error| no_threads(error.to_string()))?;
+        pool.install(|| run.all(&mut control))
+    })?;
     report::complete(config, &inputs, &dir, finished, started.elapsed(), threads)
 }
 
@@ -137,20 +144,27 @@ struct Run<'run> {
 }
 
 impl Run<'_> {
-    /// While one batch is reassembled, the next is decoded.
+    /// While one batch is reassembled, the next is decoded; or after that, where nothing of it has
+    /// arrived yet.
     fn all(mut self, control: &mut Control<'_>) -> Result<report::Finished, RunError> {
         let inputs = self.inputs;
-        let total_bytes = inputs.list().iter().map(Input::len).sum();
+        let total_bytes = inputs.list().iter().map(Input::file_len).sum();
         let mut source = Source::new(inputs, self.config.batch);
         let mut ahead = source.next()?;
-        let mut interrupted = false;
         while let Some(batch) = ahead.take() {
-            interrupted = !source.is_at_end() && control.interrupted.load(Ordering::Relaxed);
+            let interrupted = !source.is_at_end() && control.interrupted.load(Ordering::Relaxed);
             let joined = self.join.join(inputs, batch);
             let workers = &mut self.workers;
             let (written, decoded) = rayon::join(
-                || work(workers, &joined, inputs),
-                || if interrupted { Ok(None) } else { source.next() },
+                // Nothing that is yet to arrive is waited for after an error.
+                || work(workers, &joined, inputs).inspect_err(|_| inputs.stop()),
+                || {
+                    if interrupted || source.must_wait() {
+                        Ok(None)
+                    } else {
+                        source.next()
+                    }
+                },
             );
             // A read that failed is the cause of whatever failed after it.
             self.check_input()?;
@@ -162,7 +176,11 @@ impl Run<'_> {
                 total_bytes,
                 frames: self.join.frames,
             });
+            if ahead.is_none() && !interrupted {
+                ahead = source.next()?;
+            }
         }
+        let interrupted = !source.is_at_end();
         let reason = if interrupted {
             EndReason::Interrupted
         } else {

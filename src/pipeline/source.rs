@@ -20,6 +20,7 @@ use crate::model::Timestamp;
 /// Gives one batch after another.
 pub(super) struct Source<'input> {
     config: BatchConfig,
+    inputs: &'input Inputs,
     /// Files under way, in their order.
     readings: Vec<Reading<'input>>,
     /// Files that have not begun.
@@ -28,6 +29,8 @@ pub(super) struct Source<'input> {
     expecting: bool,
     /// Bytes of files that have ended.
     bytes_ended: u64,
+    /// Bytes of all files up to the last batch's end.
+    bytes_done: u64,
 }
 
 impl<'input> Source<'input> {
@@ -35,10 +38,12 @@ impl<'input> Source<'input> {
     pub(super) fn new(inputs: &'input Inputs, config: BatchConfig) -> Source<'input> {
         Source {
             config,
+            inputs,
             readings: Vec::new(),
             rest: inputs.list().iter(),
             expecting: false,
             bytes_ended: 0,
+            bytes_done: 0,
         }
     }
 
@@ -47,11 +52,16 @@ impl<'input> Source<'input> {
         self.rest.as_slice().is_empty() && self.readings.iter().all(Reading::is_over)
     }
 
-    /// The next batch; `None` at the end.
+    /// Whether nothing has arrived of what comes next in some file under way.
+    pub(super) fn must_wait(&self) -> bool {
+        self.readings.iter().any(Reading::must_wait)
+    }
+
+    /// The next batch; `None` at the end, and where the run was stopped and no more has arrived.
     pub(super) fn next(&mut self) -> Result<Option<DecodedBatch<'input>>, RunError> {
         loop {
             for reading in self.readings.extract_if(.., |reading| reading.is_over()) {
-                self.bytes_ended += reading.input.len();
+                self.bytes_ended += reading.bytes();
             }
             let mut batch = match self.readings.as_mut_slice() {
                 [] => match self.rest.next() {
@@ -76,9 +86,14 @@ impl<'input> Source<'input> {
                 )?,
             };
             if !batch.chunks.is_empty() {
-                let under_way = self.readings.iter().map(|reading| reading.state.offset());
-                batch.bytes_done = self.bytes_ended + under_way.sum::<u64>();
+                let under_way: u64 = self.readings.iter().map(Reading::bytes).sum();
+                // How well a file is compressed is not known before its end.
+                self.bytes_done = self.bytes_done.max(self.bytes_ended + under_way);
+                batch.bytes_done = self.bytes_done;
                 return Ok(Some(batch));
+            }
+            if self.inputs.is_stopped() {
+                return Ok(None);
             }
         }
     }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::batch::DecodedBatch;
 use super::chunk::Chunk;
-use crate::capture::{Input, WalkState, Walker, find_boundary};
+use crate::capture::{Input, WalkState, Walker, Window, find_boundary};
 use crate::config::BatchConfig;
 use crate::model::Timestamp;
 
@@ -15,6 +15,7 @@ use crate::model::Timestamp;
 const MARGIN: u64 = 256 << 10;
 
 /// A stretch of one file, decoded.
+#[derive(Default)]
 pub(super) struct Stretch<'input> {
     pub(super) batch: DecodedBatch<'input>,
     /// The state behind each chunk.
@@ -52,32 +53,41 @@ impl Stretch<'_> {
 /// to right: a chunk stands only if the one before it ended in exactly the state that the guess
 /// assumed, and is decoded again from there otherwise. So a wrong guess costs time, and never an
 /// answer.
+///
+/// Of a stream it takes what has arrived, and nothing where the run was stopped.
 pub(super) fn decode<'input>(
     input: &'input Input,
     start: &WalkState,
     config: &BatchConfig,
 ) -> io::Result<Stretch<'input>> {
-    let mut wanted = config.batch_bytes.max(1);
+    let (mut least, mut wanted) = (1, config.batch_bytes.max(1));
     loop {
-        let (stretch, whole) = decode_some(input, start, wanted, config.chunk_bytes.max(1))?;
+        let window = input.window(start.offset(), least, wanted.saturating_add(MARGIN))?;
+        let (have, at_eof) = (window.data().len() as u64, window.at_eof());
+        let stretch = decode_window(window, start, wanted, config.chunk_bytes.max(1));
         let progressed = stretch.ends.last().is_some_and(|end| end != start);
         // One record may be longer than a window; a window of the whole rest always makes progress.
-        if progressed || whole {
+        if progressed || at_eof && have <= wanted {
             return Ok(stretch);
         }
-        wanted = wanted.saturating_mul(2).max(Walker::ENOUGH);
+        if have < least && input.is_stopped() {
+            return Ok(Stretch::default());
+        }
+        if have >= wanted {
+            wanted = wanted.saturating_mul(2).max(Walker::ENOUGH);
+        }
+        least = have + 1;
     }
 }
 
-/// One try, and whether it had the whole rest of the file.
-fn decode_some<'input>(
-    input: &'input Input,
+/// Decodes what begins in the first `wanted` bytes of a window.
+fn decode_window<'input>(
+    window: Window<'input>,
     start: &WalkState,
     wanted: u64,
     chunk_bytes: u64,
-) -> io::Result<(Stretch<'input>, bool)> {
+) -> Stretch<'input> {
     let from = start.offset();
-    let window = input.window(from, wanted.saturating_add(MARGIN))?;
     let end = from + window.data().len() as u64;
     let stop = from.saturating_add(wanted).min(end);
     let pieces: Vec<(u64, u64)> = pieces(from, stop, chunk_bytes);
@@ -103,14 +113,13 @@ fn decode_some<'input>(
         chunks.push(chunk);
         ends.push(end);
     }
-    let whole = window.at_eof() && stop == end;
     let windows = vec![Arc::new(window)];
     let batch = DecodedBatch {
         windows,
         chunks,
         bytes_done: 0,
     };
-    Ok((Stretch { batch, ends }, whole))
+    Stretch { batch, ends }
 }
 
 /// Cuts `from..stop` at the multiples of `size`, so that where chunks lie does not depend on where

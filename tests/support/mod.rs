@@ -21,6 +21,7 @@
 
 pub mod capture_file;
 pub mod captures;
+pub mod compress;
 pub mod files;
 pub mod generator;
 pub mod mutation;
