@@ -252,7 +252,7 @@ fn a_compressed_file_that_ends_early_or_is_damaged_ends_with_3() {
             assert!(frames > 0, "{how}");
             if case == "trailing" {
                 assert_eq!(
-                    frames as usize,
+                    usize::try_from(frames).unwrap(),
                     Capture::parse(&bytes).records.len(),
                     "{how}"
                 );

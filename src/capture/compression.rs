@@ -72,6 +72,10 @@ pub(super) struct Decompressor<R: BufRead> {
     state: State<R>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one for each file that is decompressed"
+)]
 enum State<R: BufRead> {
     /// Before a stream, or behind the last one.
     Between(R),
@@ -202,4 +206,115 @@ fn skip_frame(reader: &mut impl BufRead) -> io::Result<()> {
 
 fn damage(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn compress(how: Compression, bytes: &[u8]) -> Vec<u8> {
+        match how {
+            Compression::Gzip => {
+                let mut out =
+                    flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                out.write_all(bytes).unwrap();
+                out.finish().unwrap()
+            }
+            Compression::Zstd => zstd::encode_all(bytes, 1).unwrap(),
+            Compression::Xz => {
+                let options = lzma_rust2::XzOptions::with_preset(0);
+                let mut out = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+                out.write_all(bytes).unwrap();
+                out.finish().unwrap()
+            }
+            Compression::Lz4 => {
+                let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
+                out.write_all(bytes).unwrap();
+                out.finish().unwrap()
+            }
+        }
+    }
+
+    fn decompress(compressed: &[u8]) -> (Vec<u8>, io::Result<usize>) {
+        let how = Compression::of(compressed).unwrap();
+        let mut all = Vec::new();
+        let result = Decompressor::new(how, compressed).read_to_end(&mut all);
+        (all, result)
+    }
+
+    const ALL: [Compression; 4] = [
+        Compression::Gzip,
+        Compression::Zstd,
+        Compression::Xz,
+        Compression::Lz4,
+    ];
+    const SKIPPABLE: &[u8] = b"\x51\x2a\x4d\x18\x03\0\0\0any";
+
+    #[test]
+    fn streams_follow_each_other_with_padding_between() {
+        for how in ALL {
+            let mut file = compress(how, b"one, ");
+            file.extend([0; 8]);
+            file.extend(compress(how, b""));
+            if matches!(how, Compression::Zstd | Compression::Lz4) {
+                file.extend(SKIPPABLE);
+            }
+            file.extend(compress(how, b"two"));
+            file.extend([0; 5]);
+            let (all, result) = decompress(&file);
+            assert_eq!(all, b"one, two", "{how:?}");
+            assert!(result.is_ok(), "{how:?}: {result:?}");
+        }
+        let parallel = [SKIPPABLE, &compress(Compression::Zstd, b"x")].concat();
+        assert_eq!(decompress(&parallel).0, b"x");
+    }
+
+    #[test]
+    fn every_stream_that_ends_early_is_told() {
+        let bytes: Vec<u8> = (0..9000u32)
+            .map(|n| ((n * n) >> 7).to_le_bytes()[0])
+            .collect();
+        for how in ALL {
+            let whole = compress(how, &bytes);
+            let file = [&whole[..], &whole].concat();
+            for end in Compression::MAGIC..file.len() {
+                let (all, result) = decompress(&file[..end]);
+                if end == whole.len() {
+                    assert!(result.is_ok() && all == bytes, "{how:?}");
+                    continue;
+                }
+                assert!(result.is_err(), "{how:?} cut at {end} of {}", file.len());
+                assert!(
+                    end < whole.len() || all.starts_with(&bytes),
+                    "{how:?} at {end}"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        /// Whatever the bytes, it ends, and without a panic.
+        #[test]
+        fn damaged_streams_end(
+            which in 0..ALL.len(),
+            edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            noise in prop::collection::vec(any::<u8>(), 0..50),
+        ) {
+            let bytes: Vec<u8> = (0..3000u32).map(|n| ((n * n) >> 7).to_le_bytes()[0]).collect();
+            let mut file = compress(ALL[which], &bytes);
+            for (at, value) in edits {
+                let at = Compression::MAGIC + at.index(file.len() - Compression::MAGIC);
+                file[at] = value;
+            }
+            file.extend(noise);
+            let mut reader = Decompressor::new(ALL[which], &file[..]).take(1 << 20);
+            let _ = io::copy(&mut reader, &mut io::sink());
+        }
+    }
 }

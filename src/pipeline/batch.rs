@@ -1,5 +1,7 @@
 //! A batch: chunks decoded in parallel, and joined in capture order.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::chunk::{Chunk, Windows};
@@ -7,7 +9,7 @@ use super::tally::FileTally;
 use crate::capture::Inputs;
 use crate::config::{EPOCH_FRAMES, SHARDS};
 use crate::decode::{DecodeOptions, DecodeStats, Decoder, EncapsulationTable, FragmentTable};
-use crate::model::{Segment, Timestamp};
+use crate::model::{InputPos, PayloadSource, Segment, Timestamp};
 use crate::shard::shard_of;
 
 /// A part of the capture, decoded but not yet joined to what came before.
@@ -49,11 +51,23 @@ pub(super) struct JoinedChunk {
 
 /// A batch in its place: ready for the shards.
 pub(super) struct JoinedBatch<'input> {
-    /// Holds what the input has to give while payload is written.
-    pub(super) _windows: Windows<'input>,
+    inputs: &'input Inputs,
+    windows: Windows<'input>,
     pub(super) chunks: Vec<JoinedChunk>,
     /// Bytes of all files up to its end.
     pub(super) bytes_done: u64,
+}
+
+/// Nearly all payload lies in the batch itself, where it need not be read again; what came before is
+/// asked of the input.
+impl PayloadSource for JoinedBatch<'_> {
+    fn read(&self, at: InputPos, len: u32) -> Cow<'_, [u8]> {
+        let here = match self.windows.as_slice() {
+            [only] => only.bytes_at(at, len),
+            _ => None,
+        };
+        here.map_or_else(|| self.inputs.read(at, len), Cow::Borrowed)
+    }
 }
 
 /// What runs along the capture from batch to batch.
@@ -85,7 +99,7 @@ impl Join {
     /// Gives the chunks of a batch their places, and completes datagrams.
     pub(super) fn join<'input>(
         &mut self,
-        inputs: &Inputs,
+        inputs: &'input Inputs,
         batch: DecodedBatch<'input>,
     ) -> JoinedBatch<'input> {
         let DecodedBatch {
@@ -108,7 +122,8 @@ impl Join {
             self.complete_datagrams(inputs, chunk, has_fragments);
         }
         JoinedBatch {
-            _windows: windows,
+            inputs,
+            windows,
             chunks: joined,
             bytes_done,
         }

@@ -157,7 +157,7 @@ impl Run<'_> {
             let workers = &mut self.workers;
             let (written, decoded) = rayon::join(
                 // Nothing that is yet to arrive is waited for after an error.
-                || work(workers, &joined, inputs).inspect_err(|_| inputs.stop()),
+                || work(workers, &joined).inspect_err(|_| inputs.stop()),
                 || {
                     if interrupted || source.must_wait() {
                         Ok(None)
@@ -235,12 +235,8 @@ impl Run<'_> {
     }
 }
 
-fn work(
-    workers: &mut [Worker],
-    batch: &JoinedBatch<'_>,
-    inputs: &Inputs,
-) -> Result<(), OutputError> {
+fn work(workers: &mut [Worker], batch: &JoinedBatch<'_>) -> Result<(), OutputError> {
     workers
         .par_iter_mut()
-        .try_for_each(|worker| worker.batch(batch, inputs))
+        .try_for_each(|worker| worker.batch(batch, batch))
 }
