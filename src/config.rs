@@ -133,8 +133,8 @@ impl Default for BatchConfig {
 /// A whole run.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The capture.
-    pub input: PathBuf,
+    /// The files and directories that the capture lies in, as named.
+    pub inputs: Vec<PathBuf>,
     /// The output directory.
     pub out: PathBuf,
     /// Write into a directory that is not empty.

@@ -166,9 +166,16 @@ fn inputs_that_cannot_be_read_end_with_1() {
         &place.run_on(&missing, &place.out(), &[]),
         &["missing.pcap", "no such file"],
     );
+    let bare = place.path("bare");
+    fs::create_dir(&bare).unwrap();
+    fs::write(bare.join("notes"), "no capture at all").unwrap();
     fails(
-        &place.run_on(place.scratch.path(), &place.out(), &[]),
-        &[place.scratch.path().to_str().unwrap(), "is a directory"],
+        &place.run_on(&bare, &place.out(), &[]),
+        &[bare.to_str().unwrap(), "no capture"],
+    );
+    fails(
+        &place.run_on(&place.path("*.pcapng"), &place.out(), &[]),
+        &["*.pcapng", "no file matches"],
     );
     for (name, bytes, what) in [
         ("a.pcap.gz", &b"\x1f\x8b\x08\0 and so on"[..], "gzip"),
@@ -184,6 +191,51 @@ fn inputs_that_cannot_be_read_end_with_1() {
         !place.out().exists(),
         "a run that cannot begin leaves nothing"
     );
+}
+
+#[test]
+fn files_of_a_directory_that_are_no_captures_are_skipped_and_named() {
+    let place = Place::new();
+    let folder = place.path("folder");
+    fs::create_dir_all(folder.join("below")).unwrap();
+    let capture = nasty::sound(Format::ALL[0]);
+    fs::write(folder.join("b.pcap"), &capture).unwrap();
+    fs::write(folder.join("a.cap"), &capture).unwrap();
+    fs::write(folder.join("below/c.pcap"), &capture).unwrap();
+    fs::write(folder.join("empty.pcap"), "").unwrap();
+    fs::write(folder.join("begun.pcap"), &capture[..10]).unwrap();
+    fs::write(folder.join("notes.txt"), "the notes of this capture").unwrap();
+    fs::hard_link(folder.join("b.pcap"), folder.join("same.pcap")).unwrap();
+    let output = place.run_on(&folder, &place.out(), &[]);
+    assert_eq!(output.status, Some(0), "{output:?}");
+    let manifest = place.results().manifest;
+    let names = |list: &str| -> Vec<String> {
+        let files = manifest[list].as_array().unwrap().iter();
+        files
+            .map(|file| {
+                file["path"]
+                    .as_str()
+                    .unwrap()
+                    .rsplit('/')
+                    .next()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect()
+    };
+    assert_eq!(names("inputs"), ["a.cap", "b.pcap"]);
+    let skipped = names("skipped_files");
+    for name in ["same.pcap", "begun.pcap", "empty.pcap", "notes.txt"] {
+        assert!(skipped.contains(&name.to_owned()), "{name}: {skipped:?}");
+    }
+    assert_eq!(skipped.len(), 4);
+    assert_eq!(output.stderr.lines().count(), 4, "{output:?}");
+    // What is named must be one.
+    for name in ["empty.pcap", "begun.pcap", "notes.txt"] {
+        let out = place.path("other");
+        fails(&place.run_on(&folder.join(name), &out, &[]), &[name]);
+        assert!(!out.exists());
+    }
 }
 
 #[test]
@@ -234,7 +286,6 @@ fn wrong_usage_ends_with_2() {
         &[input, "--out", out, "--memory-limit", "much"],
         &[input, "--out", out, "--idle-timeout", "soon"],
         &[input, "--out", out, "--quiet", "--verbose"],
-        &[input, input, "--out", out],
     ] {
         let output = run(args);
         assert_eq!(output.status, Some(2), "{args:?}: {output:?}");

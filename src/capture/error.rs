@@ -21,14 +21,14 @@ pub enum CaptureError {
         path: PathBuf,
     },
     /// It is a directory.
-    #[error("{}: is a directory; name a capture file in it", path.display())]
+    #[error("{}: is a directory; name the captures in it", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
     },
     /// It is a pipe, socket or device: its bytes cannot be addressed by offset.
     #[error(
-        "{}: is not a regular file; write the capture to a file first and name that",
+        "{}: is not a regular file; name a file, or send its bytes to standard input and name -",
         path.display()
     )]
     NotRegular {
@@ -112,9 +112,105 @@ pub enum CaptureError {
         /// Its length, bytes.
         bytes: u64,
     },
+    /// It is compressed, and cannot be decompressed even so far that its format is known.
+    #[error(
+        "{}: compressed with {compression}, and nothing of it can be decompressed: {source}; \
+         fetch the file again",
+        path.display()
+    )]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+        /// How it is compressed.
+        compression: &'static str,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// What arrives, or is decompressed, cannot be kept.
+    #[error(
+        "cannot keep the bytes of {} in a temporary file in {}: {reason}; they take as much room \
+         there as the capture has without compression: free some, name a directory on another file \
+         system with --out, or decompress the capture to a file first",
+        path.display(),
+        directory.display()
+    )]
+    Spool {
+        /// The input.
+        path: PathBuf,
+        /// Where the temporary file is.
+        directory: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// Standard input was named twice.
+    #[error("-: standard input can be read once only; name it once")]
+    StandardInputTwice,
+    /// The run was interrupted before anything was known of the input.
+    #[error("interrupted before anything arrived; nothing was written")]
+    Interrupted,
+    /// A pattern that matches nothing, or is none.
+    #[error("{}: {reason}; check the pattern", path.display())]
+    Pattern {
+        /// The pattern.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing that was named holds a capture.
+    #[error(
+        "{}: no capture in it: {files} files there, and none is a pcap or pcapng file; \
+         name a directory with captures in it, or the files themselves",
+        path.display()
+    )]
+    NoCapture {
+        /// The first argument.
+        path: PathBuf,
+        /// Files that were looked at and are none.
+        files: usize,
+    },
+    /// More files than can be told apart.
+    #[error("{files} input files are more than one run takes (65,536); join some with mergecap")]
+    TooMany {
+        /// How many.
+        files: usize,
+    },
 }
 
 impl CaptureError {
+    /// The user ended the run, and nothing is wrong with the input.
+    pub const fn is_interruption(&self) -> bool {
+        matches!(self, CaptureError::Interrupted)
+    }
+
+    /// Whether it says that the file is no capture, as other files in a directory of captures may
+    /// be, and not that a capture cannot be read.
+    pub(super) const fn is_no_capture(&self) -> bool {
+        matches!(
+            self,
+            CaptureError::NotRegular { .. }
+                | CaptureError::Empty { .. }
+                | CaptureError::Foreign { .. }
+                | CaptureError::HeaderCut { .. }
+                | CaptureError::Compressed { .. }
+        )
+    }
+
+    /// What it says, without the path in front and the advice behind.
+    pub(super) fn without_path(&self) -> String {
+        match self {
+            CaptureError::NotRegular { .. } => "not a regular file".to_owned(),
+            CaptureError::Empty { .. } => "empty".to_owned(),
+            CaptureError::Foreign { what, .. } => (*what).to_owned(),
+            CaptureError::HeaderCut { format, .. } => format!("the {format} header is cut short"),
+            CaptureError::Compressed {
+                compression,
+                source,
+                ..
+            } => format!("compressed with {compression}, and cannot be decompressed: {source}"),
+            other => other.to_string(),
+        }
+    }
+
     /// The kind that an error of the operating system belongs to.
     pub(super) fn from_io(path: PathBuf, action: &'static str, source: io::Error) -> CaptureError {
         match source.kind() {

@@ -3,7 +3,8 @@
 const DECOMPRESS: &str = "decompress it first";
 const CONVERT: &str = "convert it to pcap or pcapng first, for instance with editcap";
 
-/// First bytes, what they mean, what to do.
+/// First bytes, what they mean, what to do. The compressions that are undone are here, too, for what
+/// is compressed twice.
 const KNOWN: [(&[u8], &str, &str); 19] = [
     (b"\x1f\x8b", "compressed with gzip", DECOMPRESS),
     (b"\x28\xb5\x2f\xfd", "compressed with zstd", DECOMPRESS),

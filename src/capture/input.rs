@@ -1,61 +1,77 @@
-//! One capture file.
+//! One file of the input.
 
 use std::borrow::Cow;
 use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use memmap2::Mmap;
+use super::compression::Compression;
+use super::error::CaptureError;
+use super::feed::{self, Bytes, EndAnyway, Halt, Meter};
+use super::head::{self, FormatInfo, Head, NoHead};
+use super::regular::{Identity, OpenFiles, Regular, open_same};
+use super::spool::{End, Spooled};
+use super::state::{WalkState, Window};
+use crate::model::{InputPos, PayloadSource, Timestamp};
 
-use super::error::{CaptureError, FirstBytes};
-use super::pcap::{FILE_HEADER, HeaderError, Pcap};
-use super::pcapng::{self, NoBlock, SECTION_HEADER, SECTION_HEADER_LEN, Section};
-use super::state::{Format, WalkState, Window};
-use super::walk::Walker;
-use super::{foreign, mmap};
-use crate::model::{InputPos, LinkType, PayloadSource};
+/// What is read of a file at a time to look at its beginning, bytes.
+const GLANCE: usize = 8 << 10;
 
-/// What is read beyond what was asked for, so that the record across the end is likely in it: bytes.
-const MARGIN: u64 = 256 << 10;
-/// How far into a file the interfaces at its beginning are looked for, bytes.
-const HEAD: u64 = 1 << 20;
-
-/// The format of a capture, as far as its beginning tells.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FormatInfo {
-    /// `pcap-le-us`, `pcap-be-ns`, `pcap-le-modified`, … or `pcapng`.
-    pub name: &'static str,
-    /// Link types, in order, each once. Of a pcapng, those of the interfaces described before its
-    /// first packet.
-    pub links: Vec<LinkType>,
-    /// Snap length, bytes; the greatest where there are several, and 0 = no limit.
-    pub snaplen: u32,
-}
-
-enum Backing {
-    Map(Mmap),
-    File(File),
-}
-
-/// One capture file, opened.
+/// One file of the input, whose beginning has been looked at. Offsets are those of the capture: in a
+/// compressed file, of the bytes that it holds.
 pub struct Input {
     path: PathBuf,
     file: u16,
-    len: u64,
-    backing: Backing,
+    bytes: Source,
     start: WalkState,
     info: FormatInfo,
+    first_ts: Timestamp,
     error: OnceLock<io::Error>,
 }
 
+/// Where the bytes of a capture are.
+enum Source {
+    /// In a file, as they are.
+    Regular(Regular),
+    /// In the spool, as far as they have arrived.
+    Stream(Stream),
+}
+
+/// A capture that can be read once, from its beginning to its end.
+struct Stream {
+    compression: Option<Compression>,
+    /// Bytes of the file, where it is one.
+    stored: Option<u64>,
+    meter: Meter,
+    spooled: Spooled,
+    origin: Mutex<Option<Origin>>,
+}
+
+/// Where a stream comes from.
+enum Origin {
+    File(Identity),
+    Pipe(Bytes),
+}
+
 impl Input {
-    /// Opens the capture at `path`, which becomes file number `file`, and finds out its format.
+    /// Looks at the capture at `path`, which becomes file number `file`.
     ///
-    /// With `use_mmap` the file is mapped into memory; a file that shrinks meanwhile then ends the
-    /// process. Without, it is read in blocks, and shrinking is an error like any other.
+    /// With `use_mmap` a file that is not compressed is mapped into memory; if it shrinks meanwhile,
+    /// that ends the process. Without, it is read in blocks, and shrinking is an error like any
+    /// other.
     pub fn open(path: &Path, file: u16, use_mmap: bool) -> Result<Input, CaptureError> {
+        let mut input = Input::look(path, use_mmap, &Arc::default())?;
+        input.file = file;
+        Ok(input)
+    }
+
+    /// As [`Input::open`], but the number is still to be given.
+    pub(super) fn look(
+        path: &Path,
+        use_mmap: bool,
+        open: &Arc<OpenFiles>,
+    ) -> Result<Input, CaptureError> {
         let io_error = |action| {
             move |source: io::Error| CaptureError::from_io(path.to_path_buf(), action, source)
         };
@@ -67,50 +83,83 @@ impl Input {
         if !metadata.is_file() {
             return Err(CaptureError::NotRegular { path: path.into() });
         }
-        let handle = File::open(path).map_err(io_error("open it"))?;
+        let identity = Identity::of(&metadata);
+        let handle = open_same(path, identity).map_err(io_error("open it"))?;
         let len = handle.metadata().map_err(io_error("look at it"))?.len();
-        if len == 0 {
-            return Err(CaptureError::Empty { path: path.into() });
-        }
         if len >= 1 << InputPos::OFFSET_BITS {
             return Err(CaptureError::TooLarge {
                 path: path.into(),
                 bytes: len,
             });
         }
-        let mut head = [0; 64];
-        let got = read_up_to(&handle, &mut head, 0).map_err(io_error("read it"))?;
-        let head = head.get(..got).unwrap_or_default();
-        let start = detect(path, len, head)?;
-        let backing = if use_mmap {
-            Backing::Map(mmap::map(&handle).map_err(io_error("map it into memory"))?)
-        } else {
-            Backing::File(handle)
+        let meter = Meter::default();
+        let (compression, mut reader) =
+            feed::open(handle, &meter, GLANCE).map_err(io_error("read it"))?;
+        let head = look_at(path, compression, &mut reader, &meter)?;
+        let bytes = match compression {
+            None => Source::Regular(Regular::new(
+                path,
+                identity,
+                len,
+                use_mmap,
+                Arc::clone(open),
+            )),
+            Some(_) => Source::Stream(Stream {
+                compression,
+                stored: Some(len),
+                meter: Meter::default(),
+                spooled: Spooled::default(),
+                origin: Mutex::new(Some(Origin::File(identity))),
+            }),
         };
-        let mut input = Input {
+        Ok(Input::new(path, bytes, head))
+    }
+
+    /// Looks at what comes in on standard input, as soon as it does.
+    pub(super) fn standard_input(path: &Path, halt: &Halt) -> Result<Input, CaptureError> {
+        let meter = Meter::default();
+        let opened = feed::standard_input(halt)
+            .and_then(|pipe| feed::open(pipe, &meter, feed::READ))
+            .map_err(|source| CaptureError::from_io(path.to_path_buf(), "read it", source));
+        let looked = opened.and_then(|(compression, mut reader)| {
+            let mut head = look_at(path, compression, &mut reader, &meter)?;
+            let begun = Cursor::new(std::mem::take(&mut head.bytes));
+            let bytes = Source::Stream(Stream {
+                compression,
+                stored: None,
+                meter: meter.clone(),
+                spooled: Spooled::default(),
+                origin: Mutex::new(Some(Origin::Pipe(Box::new(begun.chain(reader))))),
+            });
+            Ok(Input::new(path, bytes, head))
+        });
+        looked.map_err(|error| {
+            if halt.is_set() {
+                CaptureError::Interrupted
+            } else {
+                error
+            }
+        })
+    }
+
+    fn new(path: &Path, bytes: Source, head: Head) -> Input {
+        Input {
             path: path.into(),
-            file,
-            len,
-            backing,
-            info: FormatInfo {
-                name: "pcapng",
-                links: Vec::new(),
-                snaplen: 0,
-            },
-            start,
+            file: 0,
+            bytes,
+            start: head.start,
+            info: head.info,
+            first_ts: head.first_ts,
             error: OnceLock::new(),
-        };
-        input.info = input.look().map_err(io_error("read it"))?;
-        Ok(input)
+        }
     }
 
-    /// Length of the file when it was opened, bytes.
-    #[expect(clippy::len_without_is_empty, reason = "an empty file is not opened")]
-    pub const fn len(&self) -> u64 {
-        self.len
+    /// Gives it its number.
+    pub(super) const fn set_file(&mut self, file: u16) {
+        self.file = file;
     }
 
-    /// The path it was opened by.
+    /// The path it was opened by; `-` for standard input.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -125,30 +174,114 @@ impl Input {
         &self.info
     }
 
+    /// How it is compressed, if it is.
+    pub const fn compression(&self) -> Option<Compression> {
+        match &self.bytes {
+            Source::Regular(_) => None,
+            Source::Stream(stream) => stream.compression,
+        }
+    }
+
+    /// Bytes of the file when it was looked at; `None` for standard input.
+    pub const fn file_len(&self) -> Option<u64> {
+        match &self.bytes {
+            Source::Regular(file) => Some(file.len()),
+            Source::Stream(stream) => stream.stored,
+        }
+    }
+
+    /// Bytes read of it so far; of a file that is not compressed, all of them.
+    pub fn bytes_read(&self) -> u64 {
+        match &self.bytes {
+            Source::Regular(file) => file.len(),
+            Source::Stream(stream) => stream.meter.bytes(),
+        }
+    }
+
+    /// Bytes of the capture, without compression, as far as they have arrived.
+    pub fn len(&self) -> u64 {
+        match &self.bytes {
+            Source::Regular(file) => file.len(),
+            Source::Stream(stream) => stream.spooled.len(),
+        }
+    }
+
+    /// Whether none has arrived.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the capture ends at `offset` or before.
+    pub fn ends_by(&self, offset: u64) -> bool {
+        match &self.bytes {
+            Source::Regular(file) => offset >= file.len(),
+            Source::Stream(stream) => stream.spooled.whole().is_some_and(|len| offset >= len),
+        }
+    }
+
+    /// Whether the run was stopped before all of it arrived: then nothing more does.
+    pub fn is_stopped(&self) -> bool {
+        match &self.bytes {
+            Source::Regular(_) => false,
+            Source::Stream(stream) => matches!(stream.spooled.ended(), Some(End::Stopped)),
+        }
+    }
+
+    /// What is wrong with its compression, where it could not be decompressed to its end.
+    pub fn stream_damage(&self) -> Option<String> {
+        match &self.bytes {
+            Source::Regular(_) => None,
+            Source::Stream(stream) => match stream.spooled.ended() {
+                Some(End::Damaged(text)) => {
+                    let name = stream.compression.map_or("", Compression::name);
+                    Some(format!("the {name} stream {text}"))
+                }
+                _ => None,
+            },
+        }
+    }
+
+    /// The bytes of the file behind which the capture stands at `offset`, about.
+    pub fn file_bytes_at(&self, offset: u64) -> u64 {
+        let (Source::Stream(stream), len) = (&self.bytes, self.len()) else {
+            return offset;
+        };
+        if stream.stored.is_none() || len == 0 {
+            return offset;
+        }
+        let share = u128::from(stream.meter.bytes()) * u128::from(offset.min(len));
+        u64::try_from(share / u128::from(len)).unwrap_or(u64::MAX)
+    }
+
     /// The state in which a walk of the whole file begins.
     pub fn start(&self) -> WalkState {
         self.start.clone()
     }
 
-    /// The bytes from offset `from` on: all of them with a memory map, otherwise `at_least` and some
-    /// more, or as many as there are.
-    pub fn window(&self, from: u64, at_least: u64) -> io::Result<Window<'_>> {
-        let from = from.min(self.len);
-        match &self.backing {
-            Backing::Map(map) => {
-                let start = usize::try_from(from).unwrap_or(usize::MAX);
-                let data = map.get(start..).unwrap_or_default();
-                Ok(Window::new(Cow::Borrowed(data), from, self.file, true))
+    /// The time before which no frame of it has its place in the order of all captures' frames: that
+    /// of the first frame, and the end of time where the first mebibyte does not tell it.
+    pub fn begins(&self) -> Timestamp {
+        match self.first_ts {
+            Timestamp::NONE => Timestamp::from_ns(i64::MAX),
+            known => known,
+        }
+    }
+
+    /// The bytes from offset `from` on: all of them with a memory map, otherwise `wanted`, or as
+    /// many as there are.
+    ///
+    /// Where they still arrive it waits: until `least` have, and a little longer for `wanted`. There
+    /// are fewer than `least` at the end, and where the run was stopped.
+    pub fn window(&self, from: u64, least: u64, wanted: u64) -> io::Result<Window<'_>> {
+        match &self.bytes {
+            Source::Regular(file) => {
+                let from = from.min(file.len());
+                let data = file.window(from, wanted)?;
+                let at_eof = from + data.len() as u64 == file.len();
+                Ok(Window::new(data, from, self.file, at_eof))
             }
-            Backing::File(file) => {
-                let wanted = at_least.saturating_add(MARGIN).min(self.len - from);
-                let wanted = usize::try_from(wanted).map_err(io::Error::other)?;
-                let mut data = vec![0; wanted];
-                let got = read_up_to(file, &mut data, from)?;
-                if got < wanted {
-                    return Err(shrunk(self.len, from + got as u64));
-                }
-                let at_eof = from + got as u64 == self.len;
+            Source::Stream(stream) => {
+                let (data, at_eof) = stream.spooled.window(from, least, wanted)?;
                 Ok(Window::new(Cow::Owned(data), from, self.file, at_eof))
             }
         }
@@ -159,157 +292,115 @@ impl Input {
         self.error.get()
     }
 
-    /// Finds out the format, for which a pcapng is walked up to its first packet.
-    fn look(&self) -> io::Result<FormatInfo> {
-        let (name, state) = match self.start.format() {
-            Format::Pcap(pcap) => (pcap.name(), self.start()),
-            Format::Pcapng(_) => {
-                let window = self.window(0, HEAD)?;
-                let mut walker = Walker::new(&window, self.start(), HEAD);
-                walker.next();
-                ("pcapng", walker.finish().0)
-            }
+    /// Why its bytes could not be kept, where that is what a failed [`Input::window`] is about.
+    pub fn spool_error(&self) -> Option<CaptureError> {
+        let Source::Stream(stream) = &self.bytes else {
+            return None;
         };
-        let mut info = FormatInfo {
-            name,
-            links: Vec::new(),
-            snaplen: 0,
-        };
-        let interfaces = state.interfaces();
-        for (link, _) in &interfaces {
-            if !info.links.contains(link) {
-                info.links.push(*link);
-            }
+        match stream.spooled.ended() {
+            Some(End::Unkept(_, reason)) => Some(CaptureError::Spool {
+                path: self.path.clone(),
+                directory: stream
+                    .spooled
+                    .spool()
+                    .map_or_else(PathBuf::new, |spool| spool.directory().to_path_buf()),
+                reason,
+            }),
+            _ => None,
         }
-        if interfaces.iter().all(|(_, snaplen)| *snaplen != 0) {
-            info.snaplen = interfaces
-                .iter()
-                .map(|(_, snaplen)| *snaplen)
-                .max()
-                .unwrap_or(0);
-        }
-        Ok(info)
     }
+
+    /// The stream that has to be fed, if it is one.
+    pub(super) const fn spooled(&self) -> Option<&Spooled> {
+        match &self.bytes {
+            Source::Regular(_) => None,
+            Source::Stream(stream) => Some(&stream.spooled),
+        }
+    }
+
+    /// Whether it comes in on standard input.
+    pub const fn is_live(&self) -> bool {
+        self.file_len().is_none()
+    }
+
+    /// Reads the stream, if it is one, into the spool, to its end or until the run is over.
+    pub(super) fn feed(&self, halt: &Halt) {
+        let Source::Stream(stream) = &self.bytes else {
+            return;
+        };
+        let _end = EndAnyway(&stream.spooled);
+        let origin = stream.take_origin();
+        let opened = match origin {
+            Some(Origin::Pipe(pipe)) => Ok(pipe),
+            Some(Origin::File(identity)) if !halt.is_set() => open_same(&self.path, identity)
+                .and_then(|file: File| feed::open(file, &stream.meter, feed::READ))
+                .map(|(_, bytes)| bytes),
+            _ => {
+                stream.spooled.end(End::Stopped);
+                return;
+            }
+        };
+        stream.spooled.end(match opened {
+            Ok(mut reader) => feed::feed(
+                &mut reader,
+                &stream.spooled,
+                &stream.meter,
+                halt,
+                self.is_live(),
+            ),
+            Err(error) => End::Unreadable(error.kind(), error.to_string()),
+        });
+    }
+}
+
+impl Stream {
+    fn take_origin(&self) -> Option<Origin> {
+        self.origin
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+/// What the beginning of the capture in `reader` tells.
+fn look_at(
+    path: &Path,
+    compression: Option<Compression>,
+    reader: &mut Bytes,
+    meter: &Meter,
+) -> Result<Head, CaptureError> {
+    head::read(path, reader).map_err(|error| match (error, compression) {
+        (NoHead::Capture(error), _) => error,
+        (NoHead::Read(source), Some(compression)) if !meter.has_failed() => {
+            CaptureError::Compressed {
+                path: path.into(),
+                compression: compression.name(),
+                source,
+            }
+        }
+        (NoHead::Read(source), _) => CaptureError::from_io(path.to_path_buf(), "read it", source),
+    })
 }
 
 impl PayloadSource for Input {
     fn read(&self, at: InputPos, len: u32) -> Cow<'_, [u8]> {
-        let wanted = super::bytes::index(len);
         if at.file() != self.file {
             let text = format!("no file number {} is open here", at.file());
             let _ = self.error.set(io::Error::other(text));
             return Cow::Borrowed(&[]);
         }
-        match &self.backing {
-            Backing::Map(map) => {
-                let start = usize::try_from(at.offset()).unwrap_or(usize::MAX);
-                let rest = map.get(start..).unwrap_or_default();
-                let data = rest.get(..wanted).unwrap_or(rest);
-                if data.len() < wanted {
-                    let _ = self
-                        .error
-                        .set(shrunk(at.offset() + u64::from(len), self.len));
-                }
-                Cow::Borrowed(data)
+        let len = super::bytes::index(len);
+        let (data, error) = match &self.bytes {
+            Source::Regular(file) => file.read(at.offset(), len),
+            Source::Stream(stream) => {
+                let (data, error) = stream.spooled.read(at.offset(), len);
+                (Cow::Owned(data), error)
             }
-            Backing::File(file) => {
-                let mut data = vec![0; wanted];
-                let (got, error) = read_some(file, &mut data, at.offset());
-                data.truncate(got);
-                let error = match error {
-                    None if got < wanted => {
-                        let end = at.offset() + u64::from(len);
-                        Some(shrunk(end, at.offset() + got as u64))
-                    }
-                    error => error,
-                };
-                if let Some(error) = error {
-                    // Only the first is kept; the others tell nothing new.
-                    let _ = self.error.set(error);
-                }
-                Cow::Owned(data)
-            }
-        }
-    }
-}
-
-/// The format that the first bytes of a file tell.
-pub(super) fn detect(path: &Path, len: u64, head: &[u8]) -> Result<WalkState, CaptureError> {
-    let cut = |format, need: usize| CaptureError::HeaderCut {
-        path: path.into(),
-        format,
-        have: len,
-        need: need as u64,
-    };
-    let foreign = || {
-        let (what, advice) = foreign::identify(head);
-        CaptureError::Foreign {
-            path: path.into(),
-            what,
-            first: FirstBytes::of(head),
-            advice,
-        }
-    };
-    // A section header's type reads the same in both byte orders.
-    if super::bytes::u32_at(head, 0, false) == Some(SECTION_HEADER) {
-        if head.len() < SECTION_HEADER_LEN {
-            return Err(cut("pcapng", SECTION_HEADER_LEN));
-        }
-        let big_endian = match pcapng::byte_order(head) {
-            Ok(big_endian) => big_endian,
-            Err(NoBlock::Short) => return Err(cut("pcapng", SECTION_HEADER_LEN)),
-            Err(NoBlock::Damaged(_)) => return Err(foreign()),
         };
-        let version = |at| super::bytes::u16_at(head, at, big_endian).unwrap_or(0);
-        if version(12) != 1 {
-            return Err(CaptureError::Version {
-                path: path.into(),
-                format: "pcapng",
-                major: version(12),
-                minor: version(14),
-                supported: "1.x",
-            });
+        if let Some(error) = error {
+            // Only the first is kept; the others tell nothing new.
+            let _ = self.error.set(error);
         }
-        let format = Format::Pcapng(Arc::new(Section::new(big_endian)));
-        return Ok(WalkState::new(0, format));
+        data
     }
-    match Pcap::open(head) {
-        Ok(pcap) => Ok(WalkState::new(FILE_HEADER as u64, Format::Pcap(pcap))),
-        Err(HeaderError::NotPcap) => Err(foreign()),
-        Err(HeaderError::Cut) => Err(cut("pcap", FILE_HEADER)),
-        Err(HeaderError::Version(major, minor)) => Err(CaptureError::Version {
-            path: path.into(),
-            format: "pcap",
-            major,
-            minor,
-            supported: "2.0 to 2.4, and 543.0",
-        }),
-    }
-}
-
-/// Fills `buffer` from offset `from`; returns how much there was.
-fn read_up_to(file: &File, buffer: &mut [u8], from: u64) -> io::Result<usize> {
-    match read_some(file, buffer, from) {
-        (_, Some(error)) => Err(error),
-        (got, None) => Ok(got),
-    }
-}
-
-/// As [`read_up_to`], but tells what was read before an error, too.
-fn read_some(file: &File, buffer: &mut [u8], from: u64) -> (usize, Option<io::Error>) {
-    let mut got = 0;
-    while let Some(rest) = buffer.get_mut(got..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, from + got as u64) {
-            Ok(0) => break,
-            Ok(bytes) => got += bytes,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return (got, Some(error)),
-        }
-    }
-    (got, None)
-}
-
-fn shrunk(expected: u64, end: u64) -> io::Error {
-    let text = format!("the file ends at byte {end} and was expected to reach byte {expected}");
-    io::Error::new(io::ErrorKind::UnexpectedEof, text)
 }

@@ -1,7 +1,7 @@
 //! Frame sources: capture bytes in, [`RawFrame`](crate::model::RawFrame)s out.
 //!
-//! An [`Input`] is one opened capture file whose format is known. It hands out [`Window`]s, and a
-//! [`Walker`] walks the records of a window from a [`WalkState`]. A walk that stops returns the
+//! [`Inputs`] are the files that one capture lies in, in order. An [`Input`] is one of them, whose
+//! format is known. It hands out [`Window`]s, and a [`Walker`] walks the records of a window from a [`WalkState`]. A walk that stops returns the
 //! state in which another one goes on, and the two together see exactly what a single walk would
 //! have seen; so a capture may be walked in pieces of any size. [`find_boundary`] guesses where in
 //! the middle of a capture a record begins, so that the pieces can be walked at the same time.
@@ -12,14 +12,22 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 mod bytes;
+mod compression;
+mod detect;
 mod error;
+mod feed;
+mod find;
 mod foreign;
+mod head;
 mod input;
+mod inputs;
 mod mmap;
 mod options;
 mod pcap;
 mod pcapng;
+mod regular;
 mod resync;
+mod spool;
 mod state;
 mod stats;
 mod walk;
@@ -27,8 +35,12 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use compression::Compression;
 pub use error::CaptureError;
-pub use input::{FormatInfo, Input};
+pub use find::Skipped;
+pub use head::FormatInfo;
+pub use input::Input;
+pub use inputs::{Feeding, Inputs};
 pub use resync::find_boundary;
 pub use state::{WalkState, Window};
 pub use stats::{

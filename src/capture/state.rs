@@ -7,7 +7,7 @@ use super::pcap::Pcap;
 use super::pcapng::Section;
 use super::resync::{Link, Probe};
 use super::stats::DamageReason;
-use crate::model::LinkType;
+use crate::model::{InputPos, LinkType};
 
 /// Bytes of a capture, from some offset on.
 #[derive(Debug)]
@@ -33,6 +33,13 @@ impl<'a> Window<'a> {
     /// The bytes.
     pub fn data(&self) -> &[u8] {
         &self.data
+    }
+
+    /// The `len` bytes at `at`, where it holds all of them.
+    pub fn bytes_at(&self, at: InputPos, len: u32) -> Option<&[u8]> {
+        let start = usize::try_from(at.offset().checked_sub(self.base)?).ok()?;
+        let holds = self.data.get(start..)?.get(..usize::try_from(len).ok()?);
+        holds.filter(|_| at.file() == self.file)
     }
 
     /// The offset of the first byte in the file.

@@ -22,9 +22,12 @@ use crate::filter::Filter;
     The output is the same for every number of threads."
 )]
 pub(super) struct Args {
-    /// The capture: pcap or pcapng, told by content and not by name
-    #[arg(value_name = "INPUT")]
-    input: PathBuf,
+    /// The capture: pcap or pcapng files, told by content and not by name, and directories of them
+    ///
+    /// Several files are one capture: they are put in the order of time, and a flow may begin in one
+    /// and go on in another.
+    #[arg(value_name = "INPUT", required = true)]
+    inputs: Vec<PathBuf>,
 
     /// Where to write; made if it is not there, and refused if it is not empty
     #[arg(short, long, value_name = "DIR")]
@@ -190,7 +193,7 @@ impl Args {
         };
         let defaults = BatchConfig::default();
         Config {
-            input: self.input.clone(),
+            inputs: self.inputs.clone(),
             out: self.out.clone(),
             force: self.force,
             threads: self.threads.map(usize::from),

@@ -33,7 +33,10 @@ pub fn main() -> ExitCode {
         Ok(status) => status,
         Err(error) => {
             complain(&format!("error: {error}"));
-            FAILED
+            match error {
+                RunError::Capture(error) if error.is_interruption() => INTERRUPTED,
+                _ => FAILED,
+            }
         }
     })
 }
@@ -47,7 +50,7 @@ fn run_to_end(args: &Args) -> Result<u8, RunError> {
     let display = Display::new(args.progress, args.quiet);
     let mut show = |progress| display.show(progress);
     let control = Control {
-        interrupted: &interrupted,
+        interrupted,
         progress: &mut show,
     };
     let result = run(&config, control);

@@ -1,7 +1,7 @@
 //! Progress on standard error.
 
 use std::io::{IsTerminal, Write, stderr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -28,7 +28,11 @@ impl Display {
         match self {
             Display::Silent => {}
             Display::Bar(bar) => {
-                bar.set_length(progress.total_bytes);
+                match progress.total_bytes {
+                    Some(total) => bar.set_length(total),
+                    None if bar.length().is_some() => endless(bar),
+                    None => {}
+                }
                 bar.set_position(progress.bytes);
             }
             Display::Json(started) => {
@@ -49,6 +53,15 @@ impl Display {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Nobody knows how much is to come: no bar, but bytes so far and rate.
+fn endless(bar: &ProgressBar) {
+    bar.unset_length();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {bytes} {bytes_per_sec} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(250));
 }
 
 fn bar() -> ProgressBar {

@@ -17,24 +17,32 @@ pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Ve
     if report.interrupted() {
         all.push("interrupted; what was written covers the input up to there".to_owned());
     }
-    for region in manifest
-        .damage
-        .list
-        .iter()
-        .take(if verbose { usize::MAX } else { 3 })
-    {
+    let few = if verbose { usize::MAX } else { 3 };
+    for file in manifest.skipped_files.iter().take(few) {
+        all.push(format!("skipped {}: {}", file.path, file.reason));
+    }
+    let more = manifest.skipped_files.len().saturating_sub(few);
+    if more > 0 {
+        all.push(format!(
+            "skipped {more} more files, which the manifest names"
+        ));
+    }
+    for region in manifest.damage.list.iter().take(few) {
         let before = region.next_frame.map_or_else(String::new, |frame| {
             format!(", before frame {}", count(frame))
         });
+        let lost = match region.bytes {
+            0 => "nothing behind it could be read".to_owned(),
+            lost => format!("{} lost", bytes(lost)),
+        };
         all.push(format!(
-            "{}: {} at offset {}{before}: {} lost",
+            "{}: {} at offset {}{before}: {lost}",
             manifest
                 .inputs
-                .first()
+                .get(usize::from(region.file_id))
                 .map_or("", |input| input.path.as_str()),
             region.reason,
             region.offset,
-            bytes(region.bytes),
         ));
     }
     for (link, &frames) in &manifest.accounting.frames.unknown_link_types {
@@ -108,10 +116,10 @@ fn details(report: &RunReport) -> Vec<String> {
     for (protocol, &frames) in &frames.other {
         all.push(format!("{} frames carry {protocol}", count(frames)));
     }
-    if report.walk.bad_timestamps > 0 {
+    if report.bad_timestamps > 0 {
         all.push(format!(
             "{} frames with a time out of range",
-            count(report.walk.bad_timestamps)
+            count(report.bad_timestamps)
         ));
     }
     let fragments = report.fragments;

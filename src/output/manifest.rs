@@ -24,8 +24,12 @@ pub struct Manifest {
     pub complete: bool,
     /// The configuration that decided the output.
     pub config: Value,
-    /// The input files, in order; `file_id` in the flow table counts from 0 here.
+    /// The input files, in the order in which they were read; `file_id` in the flow table counts from 0 here.
     pub inputs: Vec<InputFacts>,
+    /// Files in the directories named that are no captures, or were inputs already; absent where
+    /// there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub skipped_files: Vec<SkippedFile>,
     /// Where frames and bytes went.
     #[serde(flatten)]
     pub accounting: Accounting,
@@ -51,6 +55,7 @@ impl Manifest {
             complete: false,
             config,
             inputs: Vec::new(),
+            skipped_files: Vec::new(),
             accounting: Accounting::new(),
             anomalies: Counts::new(),
             capture: Counts::new(),
@@ -77,10 +82,13 @@ impl Manifest {
 /// One input file.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct InputFacts {
-    /// The path as it was given.
+    /// The path as it was given; `-` is standard input.
     pub path: String,
-    /// Its size, bytes.
+    /// Bytes of the file, or bytes read of a stream.
     pub bytes: u64,
+    /// How it is compressed; absent where it is not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub compression: Option<String>,
     /// `pcap` or `pcapng`, with byte order and time resolution where they matter.
     pub format: String,
     /// Its link types, by number and name.
@@ -96,6 +104,15 @@ pub struct InputFacts {
     /// Greatest time of a frame, nanoseconds since the Unix epoch.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub last_ts_ns: Option<i64>,
+}
+
+/// A file that was not read.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SkippedFile {
+    /// Its path.
+    pub path: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// Parts of the input that could not be read.
@@ -114,11 +131,11 @@ pub struct Damage {
 pub struct DamagedRegion {
     /// Index of the input.
     pub file_id: u16,
-    /// Offset of its first byte.
+    /// Offset of its first byte; in a compressed input, in what that holds.
     pub offset: u64,
-    /// Its length.
+    /// Its length; 0 where that cannot be known, since it was never decompressed.
     pub bytes: u64,
-    /// The frame that follows it, where one does.
+    /// The frame of its file that follows it, where one does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next_frame: Option<u64>,
     /// What is wrong there.

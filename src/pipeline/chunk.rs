@@ -1,100 +1,293 @@
-//! One chunk of the capture: walked and decoded in one pass.
+//! One chunk of the capture: decoded as one task.
+
+use std::sync::Arc;
 
 use crate::capture::{WalkState, WalkStats, Walker, Window};
 use crate::config::DecodeConfig;
 use crate::decode::{DecodeStats, Decoder, EncapsulationTable};
-use crate::model::{RawFrame, Timestamp};
+use crate::model::{InputPos, LinkType, RawFrame, Timestamp};
 use crate::shard::Buckets;
+
+/// The windows of a batch. Shared, since a walk may go on in one after the batch that began there.
+pub(super) type Windows<'input> = Vec<Arc<Window<'input>>>;
 
 /// A decoded chunk. Frame numbers count from 1 in the chunk, and watermarks know nothing of what
 /// came before it, until the join gives both their base.
 #[derive(Debug)]
 pub(super) struct Chunk {
-    /// Where its walk began.
-    pub(super) start: WalkState,
-    /// Where the next one goes on.
-    pub(super) end: WalkState,
-    /// What the walk met.
-    pub(super) walk: WalkStats,
+    /// Which frames it has.
+    pub(super) frames: Frames,
+    /// How many.
+    pub(super) count: u64,
+    /// What each file has in it, each file once.
+    pub(super) parts: Vec<Part>,
     /// What became of its frames.
     pub(super) decode: DecodeStats,
     /// What its segments' encapsulations refer to.
     pub(super) encapsulations: EncapsulationTable,
     /// Its segments and fragments.
     pub(super) buckets: Buckets,
-    /// Least time in it.
-    pub(super) first_ts: Timestamp,
-    /// Watermark of all its frames but the last.
+    /// The watermark behind it, once [`settle`] knows what follows it.
     pub(super) watermark: Timestamp,
     /// Times of its first and last frame, unless it holds none.
-    pub(super) edges: Option<(Timestamp, Timestamp)>,
+    edges: Option<(Timestamp, Timestamp)>,
 }
 
-/// Frames with the watermark at each. Whether the last one's own time counts is for the frame
-/// behind it to say, which is not among them.
-fn with_watermark<'a>(
-    frames: impl Iterator<Item = RawFrame<'a>>,
-) -> impl Iterator<Item = (RawFrame<'a>, Timestamp)> {
-    let mut frames = frames.peekable();
-    let mut watermark = Timestamp::NONE;
-    std::iter::from_fn(move || {
-        let frame = frames.next()?;
-        if let Some(next) = frames.peek()
-            && frame.ts.is_credible_before(next.ts)
-        {
-            watermark = watermark.max(frame.ts);
+/// Completes the watermarks of chunks that follow each other. `next` is the time of the frame behind
+/// the last of them, if there is one: it has a say in whether the time before it counts.
+pub(super) fn settle(chunks: &mut [Chunk], mut next: Option<Timestamp>) {
+    for chunk in chunks.iter_mut().rev() {
+        if let Some((first, last)) = chunk.edges {
+            if next.is_none_or(|next| last.is_credible_before(next)) {
+                chunk.watermark = chunk.watermark.max(last);
+            }
+            next = Some(first);
         }
-        Some((frame, watermark))
-    })
+    }
+}
+
+/// Which frames a chunk has. Windows are those of its batch, by index.
+#[derive(Debug)]
+pub(super) enum Frames {
+    /// The records of one file that a walk from `start` meets before `stop_at`: walked and decoded in
+    /// one pass.
+    Walk {
+        /// The file.
+        file: u16,
+        /// Where the bytes are.
+        window: usize,
+        /// Where the walk begins.
+        start: WalkState,
+        /// Records that begin here or later are not in it.
+        stop_at: u64,
+    },
+    /// Frames of several files, in the order of the merged capture.
+    Picked(Vec<Picked>),
+}
+
+/// A frame that a walk has found, without its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Picked {
+    /// Where its bytes are.
+    pub(super) window: usize,
+    /// All but the bytes, which come from there.
+    pub(super) ts: Timestamp,
+    pub(super) link: LinkType,
+    pub(super) at: InputPos,
+    pub(super) len: u32,
+    pub(super) original_len: u32,
+    pub(super) fcs_len: u8,
+}
+
+/// What one file has in a chunk.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    /// The file.
+    pub(super) file: u16,
+    /// What its walk met.
+    pub(super) walk: WalkStats,
+    /// For each damaged region described there, the number of the file's next frame, where that is
+    /// in the chunk.
+    pub(super) next_frames: Vec<Option<u64>>,
+    /// The number of its first frame.
+    pub(super) first_frame: Option<u64>,
+    /// Least time of a frame.
+    pub(super) first_ts: Timestamp,
+    /// Greatest time of a frame.
+    pub(super) last_ts: Timestamp,
+}
+
+impl Part {
+    /// Nothing of `file` yet.
+    pub(super) fn new(file: u16) -> Part {
+        Part {
+            file,
+            walk: WalkStats::default(),
+            next_frames: Vec::new(),
+            first_frame: None,
+            first_ts: Timestamp::NONE,
+            last_ts: Timestamp::NONE,
+        }
+    }
 }
 
 impl Chunk {
-    /// Walks from `start` to the first record that begins at `stop_at` or later.
-    pub(super) fn decode(
+    /// Walks from `start` to the first record that begins at `stop_at` or later, in `window`, which is
+    /// to be the window number `index` of its batch. Gives the state behind it, too.
+    pub(super) fn walk(
         window: &Window<'_>,
+        index: usize,
         start: WalkState,
         stop_at: u64,
         config: &DecodeConfig,
-    ) -> Chunk {
-        let mut buckets = Buckets::default();
-        let mut decoder = Decoder::new(config.clone());
-        let (mut first_ts, mut watermark) = (Timestamp::NONE, Timestamp::NONE);
-        let mut edges = None;
+    ) -> (Chunk, WalkState) {
+        let mut decoding = Decoding::new(config);
+        let mut part = Part::new(window.file());
         let mut walker = Walker::new(window, start.clone(), stop_at);
-        let mut number = 0;
-        for (frame, reached) in with_watermark(walker.by_ref()) {
-            number += 1;
-            first_ts = first_ts.earliest(frame.ts);
-            watermark = reached;
-            edges = Some((edges.map_or(frame.ts, |(first, _)| first), frame.ts));
-            decoder.frame(&frame, number, watermark, &mut buckets);
+        let mut frames = walker.by_ref().peekable();
+        while let Some(frame) = frames.next() {
+            part.first_ts = part.first_ts.earliest(frame.ts);
+            part.last_ts = part.last_ts.max(frame.ts);
+            decoding.frame(&frame, frames.peek().map(|next| next.ts));
         }
         let (end, walk) = walker.finish();
-        let (encapsulations, decode) = decoder.finish();
-        Chunk {
+        part.first_frame = (walk.frames > 0).then_some(1);
+        part.next_frames = walk
+            .damage
+            .iter()
+            .map(|damage| (damage.frame_before < walk.frames).then_some(damage.frame_before + 1))
+            .collect();
+        part.walk = walk;
+        let frames = Frames::Walk {
+            file: window.file(),
+            window: index,
             start,
-            end,
-            walk,
-            decode,
-            encapsulations,
-            buckets,
-            first_ts,
-            watermark,
-            edges,
+            stop_at,
+        };
+        (decoding.finish(frames, vec![part]), end)
+    }
+
+    /// Decodes frames that a merge has put in order. `parts` tells of their files.
+    pub(super) fn picked(
+        windows: &Windows<'_>,
+        picked: Vec<Picked>,
+        parts: Vec<Part>,
+        config: &DecodeConfig,
+    ) -> Chunk {
+        let mut decoding = Decoding::new(config);
+        let mut frames = picked
+            .iter()
+            .filter_map(|one| one.frame(windows))
+            .peekable();
+        while let Some(frame) = frames.next() {
+            decoding.frame(&frame, frames.peek().map(|next| next.ts));
+        }
+        decoding.finish(Frames::Picked(picked), parts)
+    }
+
+    /// The watermark at frame number `frame` of the chunk, which is gone through again for it.
+    pub(super) fn watermark_at(&self, windows: &Windows<'_>, frame: u64) -> Timestamp {
+        if frame == self.count {
+            return self.watermark;
+        }
+        // That frame's successor has a say in it.
+        let times = usize::try_from(frame)
+            .unwrap_or(usize::MAX)
+            .saturating_add(1);
+        match &self.frames {
+            Frames::Walk {
+                window,
+                start,
+                stop_at,
+                ..
+            } => windows.get(*window).map_or(Timestamp::NONE, |window| {
+                let walker = Walker::new(window, start.clone(), *stop_at);
+                credible(walker.take(times).map(|frame| frame.ts))
+            }),
+            Frames::Picked(all) => credible(all.iter().take(times).map(|frame| frame.ts)),
         }
     }
 
-    /// The watermark at frame `frames` of the chunk, not its last, which is walked again for it.
-    pub(super) fn watermark_after(
-        &self,
-        window: &Window<'_>,
-        stop_at: u64,
-        frames: u64,
-    ) -> Timestamp {
-        let frames = usize::try_from(frames).unwrap_or(usize::MAX);
-        with_watermark(Walker::new(window, self.start.clone(), stop_at))
-            .take(frames)
-            .last()
-            .map_or(Timestamp::NONE, |(_, watermark)| watermark)
+    /// The file of the chunk's frame number `frame`, from 1.
+    pub(super) fn file_of(&self, frame: u64) -> u16 {
+        match &self.frames {
+            Frames::Walk { file, .. } => *file,
+            Frames::Picked(all) => usize::try_from(frame)
+                .ok()
+                .and_then(|frame| all.get(frame.checked_sub(1)?))
+                .map_or(0, |frame| frame.at.file()),
+        }
+    }
+}
+
+impl Picked {
+    /// A frame without its bytes, which lie in the window number `window`.
+    pub(super) fn new(frame: &RawFrame<'_>, window: usize) -> Picked {
+        Picked {
+            window,
+            ts: frame.ts,
+            link: frame.link,
+            at: frame.at,
+            len: u32::try_from(frame.data.len()).unwrap_or(u32::MAX),
+            original_len: frame.original_len,
+            fcs_len: frame.fcs_len,
+        }
+    }
+
+    fn frame<'w>(&self, windows: &'w Windows<'_>) -> Option<RawFrame<'w>> {
+        let window = windows.get(self.window)?;
+        let start = usize::try_from(self.at.offset() - window.base()).ok()?;
+        let len = usize::try_from(self.len).ok()?;
+        Some(RawFrame {
+            ts: self.ts,
+            link: self.link,
+            data: window.data().get(start..)?.get(..len)?,
+            at: self.at,
+            original_len: self.original_len,
+            fcs_len: self.fcs_len,
+        })
+    }
+}
+
+/// The greatest of those times that the one behind them does not belie; the last has none.
+fn credible(times: impl Iterator<Item = Timestamp>) -> Timestamp {
+    let mut times = times.peekable();
+    let mut greatest = Timestamp::NONE;
+    while let Some(time) = times.next() {
+        if times
+            .peek()
+            .is_some_and(|&next| time.is_credible_before(next))
+        {
+            greatest = greatest.max(time);
+        }
+    }
+    greatest
+}
+
+/// A chunk under way.
+struct Decoding {
+    decoder: Decoder,
+    buckets: Buckets,
+    count: u64,
+    watermark: Timestamp,
+    edges: Option<(Timestamp, Timestamp)>,
+}
+
+impl Decoding {
+    fn new(config: &DecodeConfig) -> Decoding {
+        Decoding {
+            decoder: Decoder::new(config.clone()),
+            buckets: Buckets::default(),
+            count: 0,
+            watermark: Timestamp::NONE,
+            edges: None,
+        }
+    }
+
+    /// Decodes a frame; `next` is the time of the one behind it, if that is in the chunk.
+    #[inline]
+    fn frame(&mut self, frame: &RawFrame<'_>, next: Option<Timestamp>) {
+        self.count += 1;
+        if next.is_some_and(|next| frame.ts.is_credible_before(next)) {
+            self.watermark = self.watermark.max(frame.ts);
+        }
+        let first = self.edges.map_or(frame.ts, |(first, _)| first);
+        self.edges = Some((first, frame.ts));
+        self.decoder
+            .frame(frame, self.count, self.watermark, &mut self.buckets);
+    }
+
+    fn finish(self, frames: Frames, parts: Vec<Part>) -> Chunk {
+        let (encapsulations, decode) = self.decoder.finish();
+        Chunk {
+            frames,
+            count: self.count,
+            parts,
+            decode,
+            encapsulations,
+            buckets: self.buckets,
+            watermark: self.watermark,
+            edges: self.edges,
+        }
     }
 }

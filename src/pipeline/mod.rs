@@ -8,9 +8,13 @@
 mod batch;
 mod chunk;
 mod memory;
+mod merge;
 mod report;
 mod run;
+mod source;
+mod stretch;
 mod tables;
+mod tally;
 mod worker;
 
 pub use report::RunReport;

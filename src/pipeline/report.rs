@@ -9,11 +9,14 @@ use super::batch::Join;
 use super::memory;
 use super::run::RunError;
 use super::tables::TableSummaries;
-use crate::capture::{CutAtEnd, Input, WalkStats};
+use super::tally::FileTally;
+use crate::capture::{CutAtEnd, Input, Inputs, MAX_DAMAGE, WalkStats};
 use crate::config::{ChecksumMode, Config, GapMode, PayloadMode, Track};
 use crate::decode::{DecodeStats, FragmentStats, Layer, Reason, link_type_name};
 use crate::output::accounting::{Accounting, Counts, FragmentConflictAccounting, FrameAccounting};
-use crate::output::manifest::{Damage, DamagedRegion, InputFacts, Manifest};
+use crate::output::manifest::{
+    Damage, DamagedRegion, InputFacts, Manifest, OutputFacts, SkippedFile,
+};
 use crate::output::{OutputDir, PayloadTotals};
 use crate::reassembly::ReassemblyStats;
 
@@ -34,8 +37,8 @@ pub struct RunReport {
     pub manifest: Manifest,
     /// The same as text.
     pub manifest_json: String,
-    /// What the walk met.
-    pub walk: WalkStats,
+    /// Frames whose time is out of range.
+    pub bad_timestamps: u64,
     /// What became of IP fragments.
     pub fragments: FragmentStats,
     /// Flows ended by the memory budget.
@@ -49,8 +52,8 @@ impl RunReport {
     }
 
     /// Part of the input could not be read.
-    pub fn is_damaged(&self) -> bool {
-        !self.walk.is_clean()
+    pub const fn is_damaged(&self) -> bool {
+        self.manifest.damage.regions > 0
     }
 }
 
@@ -99,7 +102,7 @@ fn tracked(track: Track) -> Vec<&'static str> {
 /// do not add up is written too, as what there is to look at, and the run fails.
 pub(super) fn complete(
     config: &Config,
-    input: &Input,
+    inputs: &Inputs,
     dir: &OutputDir,
     finished: Finished,
     elapsed: Duration,
@@ -114,7 +117,14 @@ pub(super) fn complete(
         stats,
     } = finished;
     let fragments = join.fragments.finish();
-    accounting.frames = frames(join.walk.frames, &join.decode);
+    let walk = join
+        .files
+        .iter()
+        .fold(WalkStats::default(), |mut sum, file| {
+            sum.merge(&file.walk);
+            sum
+        });
+    accounting.frames = frames(walk.frames, &join.decode);
     let sum = |count: fn(&ReassemblyStats) -> u64| stats.iter().map(count).sum::<u64>();
     let decode = &join.decode;
     accounting.payload.captured = sum(|shard| shard.payload_bytes) + decode.bad_checksum_payload;
@@ -133,21 +143,20 @@ pub(super) fn complete(
     let mut manifest = Manifest::new(config_value(config));
     // Numbers that do not add up are there to be looked at, not to be taken for a result.
     manifest.complete = !interrupted && checked.is_ok();
-    manifest.inputs.push(InputFacts {
-        path: config.input.to_string_lossy().into_owned(),
-        bytes: input.len(),
-        format: input.format().name.to_owned(),
-        link_types: input
-            .format()
-            .links
-            .iter()
-            .map(|link| link_text(link.0))
-            .collect(),
-        frames: join.walk.frames,
-        first_frame: (join.walk.frames > 0).then_some(1),
-        first_ts_ns: join.first_ts.ns(),
-        last_ts_ns: join.watermark.ns(),
-    });
+    manifest.inputs = inputs
+        .list()
+        .iter()
+        .zip(&join.files)
+        .map(|(input, tally)| facts(input, tally))
+        .collect();
+    manifest.skipped_files = inputs
+        .skipped()
+        .iter()
+        .map(|file| SkippedFile {
+            path: file.path.to_string_lossy().into_owned(),
+            reason: file.reason.clone(),
+        })
+        .collect();
     manifest.accounting = accounting;
     manifest.anomalies = [
         (
@@ -169,8 +178,34 @@ pub(super) fn complete(
     ]
     .map(|(name, count)| (name.to_owned(), count))
     .into();
-    manifest.capture = capture_facts(&join.walk);
-    manifest.damage = damage(&join.walk);
+    manifest.capture = capture_facts(&walk);
+    manifest.damage = damage(inputs, &join.files);
+    manifest.outputs = outputs(config, &tables, payload);
+    let seconds = elapsed.as_secs_f64();
+    manifest.timings.wall_seconds = seconds;
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    {
+        let bytes: u64 = inputs.list().iter().map(Input::len).sum();
+        manifest.timings.input_bytes_per_second = bytes as f64 / seconds.max(1e-9);
+    }
+    manifest.timings.threads = threads as u64;
+    manifest.timings.peak_rss_bytes = memory::peak_resident();
+    manifest.write(dir)?;
+    checked.map_err(RunError::Accounting)?;
+    Ok(RunReport {
+        manifest_json: manifest.to_json(),
+        manifest,
+        bad_timestamps: walk.bad_timestamps,
+        fragments,
+        evicted: sum(|shard| shard.evicted),
+    })
+}
+
+fn outputs(
+    config: &Config,
+    tables: &TableSummaries,
+    payload: PayloadTotals,
+) -> BTreeMap<String, OutputFacts> {
     let mut outputs = BTreeMap::new();
     outputs.insert("flows.parquet".to_owned(), tables.flows.into());
     outputs.insert("gaps.parquet".to_owned(), tables.gaps.into());
@@ -184,24 +219,7 @@ pub(super) fn complete(
     if config.payload == PayloadMode::Files {
         outputs.insert("streams/".to_owned(), payload.into());
     }
-    manifest.outputs = outputs;
-    let seconds = elapsed.as_secs_f64();
-    manifest.timings.wall_seconds = seconds;
-    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-    {
-        manifest.timings.input_bytes_per_second = input.len() as f64 / seconds.max(1e-9);
-    }
-    manifest.timings.threads = threads as u64;
-    manifest.timings.peak_rss_bytes = memory::peak_resident();
-    manifest.write(dir)?;
-    checked.map_err(RunError::Accounting)?;
-    Ok(RunReport {
-        manifest_json: manifest.to_json(),
-        manifest,
-        walk: join.walk,
-        fragments,
-        evicted: sum(|shard| shard.evicted),
-    })
+    outputs
 }
 
 /// `1 (ethernet)`: a link type by number and name.
@@ -254,38 +272,62 @@ fn capture_facts(walk: &WalkStats) -> Counts {
     facts
 }
 
-fn damage(walk: &WalkStats) -> Damage {
-    let mut list: Vec<DamagedRegion> = walk
-        .damage
-        .iter()
-        .map(|region| DamagedRegion {
-            file_id: 0,
-            offset: region.offset,
-            bytes: region.bytes,
-            next_frame: (region.frame_before < walk.frames).then_some(region.frame_before + 1),
-            reason: region.reason.name().to_owned(),
-        })
-        .collect();
-    let (mut regions, mut bytes) = (walk.damaged_regions, walk.damaged_bytes);
-    if let Some(CutAtEnd {
-        offset,
-        bytes: lost,
-        ..
-    }) = walk.cut_at_end
-    {
-        regions += 1;
-        bytes += lost;
-        list.push(DamagedRegion {
-            file_id: 0,
-            offset,
-            bytes: lost,
-            next_frame: None,
-            reason: "the file ends inside a record".to_owned(),
-        });
+fn facts(input: &Input, tally: &FileTally) -> InputFacts {
+    InputFacts {
+        path: input.path().to_string_lossy().into_owned(),
+        bytes: input.bytes_read(),
+        compression: input.compression().map(|how| how.name().to_owned()),
+        format: input.format().name.to_owned(),
+        link_types: input
+            .format()
+            .links
+            .iter()
+            .map(|link| link_text(link.0))
+            .collect(),
+        frames: tally.walk.frames,
+        first_frame: tally.first_frame,
+        first_ts_ns: tally.times.and_then(|(first, _)| first.ns()),
+        last_ts_ns: tally.times.and_then(|(_, last)| last.ns()),
     }
-    Damage {
-        regions,
-        bytes,
-        list,
+}
+
+fn damage(inputs: &Inputs, files: &[FileTally]) -> Damage {
+    let mut all = Damage::default();
+    for (input, file) in inputs.list().iter().zip(files) {
+        let file_id = input.file();
+        all.regions += file.walk.damaged_regions;
+        all.bytes += file.walk.damaged_bytes;
+        let room = MAX_DAMAGE.saturating_sub(all.list.len());
+        let described = file.damage.iter().take(room);
+        all.list
+            .extend(described.map(|(region, next_frame)| DamagedRegion {
+                file_id,
+                offset: region.offset,
+                bytes: region.bytes,
+                next_frame: *next_frame,
+                reason: region.reason.name().to_owned(),
+            }));
+        if let Some(CutAtEnd { offset, bytes, .. }) = file.walk.cut_at_end {
+            all.regions += 1;
+            all.bytes += bytes;
+            all.list.push(DamagedRegion {
+                file_id,
+                offset,
+                bytes,
+                next_frame: None,
+                reason: "the file ends inside a record".to_owned(),
+            });
+        }
+        if let Some(reason) = input.stream_damage() {
+            all.regions += 1;
+            all.list.push(DamagedRegion {
+                file_id,
+                offset: input.len(),
+                bytes: 0,
+                next_frame: None,
+                reason,
+            });
+        }
     }
+    all
 }

@@ -8,11 +8,12 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::batch::{self, DecodedBatch, Join, JoinedBatch};
+use super::batch::{Join, JoinedBatch};
 use super::report::{self, RunReport};
+use super::source::Source;
 use super::tables::Tables;
 use super::worker::Worker;
-use crate::capture::{CaptureError, Input, WalkState};
+use crate::capture::{CaptureError, Input, Inputs};
 use crate::config::{Config, EPOCH_FRAMES, PayloadMode, SHARDS};
 use crate::model::EndReason;
 use crate::output::accounting::AccountingError;
@@ -23,10 +24,10 @@ use crate::output::{
 /// How far a run has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Progress {
-    /// Capture bytes done.
+    /// Bytes of the input files done.
     pub bytes: u64,
-    /// Capture bytes in all.
-    pub total_bytes: u64,
+    /// Bytes of the input files in all; `None` with standard input.
+    pub total_bytes: Option<u64>,
     /// Frames done.
     pub frames: u64,
 }
@@ -34,7 +35,7 @@ pub struct Progress {
 /// How the caller takes part in a run.
 pub struct Control<'a> {
     /// Set from outside to end the run early, in order.
-    pub interrupted: &'a AtomicBool,
+    pub interrupted: Arc<AtomicBool>,
     /// Told after each batch.
     pub progress: &'a mut (dyn FnMut(Progress) + Send),
 }
@@ -74,39 +75,57 @@ pub enum RunError {
     Accounting(AccountingError),
 }
 
+impl RunError {
+    /// `input` could not be read at or behind `offset`.
+    pub(super) fn read(input: &Input, offset: u64, error: &io::Error) -> RunError {
+        if let Some(error) = input.spool_error() {
+            return RunError::Capture(error);
+        }
+        RunError::Read {
+            path: input.path().to_owned(),
+            source: io::Error::new(error.kind(), format!("at offset {offset}: {error}")),
+        }
+    }
+}
+
 /// Runs as configured, from the input to the manifest.
 pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunError> {
     let started = Instant::now();
-    let input = Input::open(&config.input, 0, config.mmap)?;
+    let inputs = Inputs::open(&config.inputs, config.mmap, &control.interrupted)?;
     let dir = Arc::new(OutputDir::create(&config.out, config.force)?);
+    inputs.keep_in(dir.path())?;
     let threads = config
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
         .max(1);
+    let no_threads = |reason: String| RunError::Threads { threads, reason };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(|number| format!("bulkreasm-{number}"))
         .build()
-        .map_err(|error| RunError::Threads {
-            threads,
-            reason: error.to_string(),
-        })?;
+        .map_err(|error| no_threads(error.to_string()))?;
     let footer = FooterFacts {
         config_json: report::config_value(config).to_string(),
     };
     let run = Run {
         config,
-        input: &input,
-        workers: workers(config, &dir, threads),
+        inputs: &inputs,
+        workers: workers(config, &dir, threads + inputs.descriptors()),
         tables: Tables::create(&dir, config, &footer)?,
-        join: Join::new(config),
+        join: Join::new(&inputs, config),
     };
-    let finished = pool.install(|| run.all(&mut control))?;
-    report::complete(config, &input, &dir, finished, started.elapsed(), threads)
+    let finished = std::thread::scope(|scope| {
+        let _feeding = inputs
+            .feed(scope, threads)
+            .map_err(|error| no_threads(error.to_string()))?;
+        pool.install(|| run.all(&mut control))
+    })?;
+    report::complete(config, &inputs, &dir, finished, started.elapsed(), threads)
 }
 
-fn workers(config: &Config, dir: &Arc<OutputDir>, threads: usize) -> Vec<Worker> {
-    let budget = DescriptorBudget::from_process(threads);
+/// The workers, which leave `descriptors` to others.
+fn workers(config: &Config, dir: &Arc<OutputDir>, descriptors: usize) -> Vec<Worker> {
+    let budget = DescriptorBudget::from_process(descriptors);
     (0..SHARDS)
         .map(|shard| {
             let writer = (config.payload == PayloadMode::Files)
@@ -118,31 +137,34 @@ fn workers(config: &Config, dir: &Arc<OutputDir>, threads: usize) -> Vec<Worker>
 
 struct Run<'run> {
     config: &'run Config,
-    input: &'run Input,
+    inputs: &'run Inputs,
     workers: Vec<Worker>,
     tables: Tables,
     join: Join,
 }
 
 impl Run<'_> {
-    /// While one batch is reassembled, the next is decoded.
+    /// While one batch is reassembled, the next is decoded; or after that, where nothing of it has
+    /// arrived yet.
     fn all(mut self, control: &mut Control<'_>) -> Result<report::Finished, RunError> {
-        let mut ahead = decode_at(self.input, self.config, &self.input.start())?;
-        let mut interrupted = false;
+        let inputs = self.inputs;
+        let total_bytes = inputs.list().iter().map(Input::file_len).sum();
+        let mut source = Source::new(inputs, self.config);
+        let mut ahead = source.next()?;
         while let Some(batch) = ahead.take() {
-            let next = batch.end().cloned();
-            let joined = self.join.join(self.input, batch);
-            let rest = next
-                .as_ref()
-                .is_some_and(|state| state.offset() < self.input.len());
-            interrupted = rest && control.interrupted.load(Ordering::Relaxed);
-            let (input, config, workers) = (self.input, self.config, &mut self.workers);
-            let (decoded, written) = rayon::join(
-                || match next {
-                    Some(state) if !interrupted => decode_at(input, config, &state),
-                    _ => Ok(None),
+            let interrupted = !source.is_at_end() && control.interrupted.load(Ordering::Relaxed);
+            let joined = self.join.join(inputs, batch);
+            let workers = &mut self.workers;
+            let (written, decoded) = rayon::join(
+                // Nothing that is yet to arrive is waited for after an error.
+                || work(workers, &joined).inspect_err(|_| inputs.stop()),
+                || {
+                    if interrupted || source.must_wait() {
+                        Ok(None)
+                    } else {
+                        source.next()
+                    }
                 },
-                || work(workers, &joined, input),
             );
             // A read that failed is the cause of whatever failed after it.
             self.check_input()?;
@@ -150,11 +172,15 @@ impl Run<'_> {
             ahead = decoded?;
             self.hand_over((self.join.frames / EPOCH_FRAMES, 0))?;
             (control.progress)(Progress {
-                bytes: joined.end,
-                total_bytes: self.input.len(),
+                bytes: joined.bytes_done,
+                total_bytes,
                 frames: self.join.frames,
             });
+            if ahead.is_none() && !interrupted {
+                ahead = source.next()?;
+            }
         }
+        let interrupted = !source.is_at_end();
         let reason = if interrupted {
             EndReason::Interrupted
         } else {
@@ -191,11 +217,11 @@ impl Run<'_> {
         let bounds = open.iter().skip(AT_ONCE).step_by(AT_ONCE).copied();
         let epoch = self.join.frames / EPOCH_FRAMES;
         for bound in bounds.chain([u64::MAX]) {
-            let (watermark, input) = (self.join.watermark, self.input);
+            let (watermark, inputs) = (self.join.watermark, self.inputs);
             let ended = self
                 .workers
                 .par_iter_mut()
-                .try_for_each(|worker| worker.finish_before(bound, watermark, reason, input));
+                .try_for_each(|worker| worker.finish_before(bound, watermark, reason, inputs));
             self.check_input()?;
             ended?;
             self.hand_over((epoch, bound))?;
@@ -214,37 +240,18 @@ impl Run<'_> {
 
     /// Payload is read where it is needed, far from anyone who could return an error.
     fn check_input(&self) -> Result<(), RunError> {
-        match self.input.read_error() {
+        match self.inputs.read_error() {
             None => Ok(()),
-            Some(error) => Err(RunError::Read {
-                path: self.input.path().to_owned(),
+            Some((input, error)) => Err(RunError::Read {
+                path: input.path().to_owned(),
                 source: io::Error::new(error.kind(), error.to_string()),
             }),
         }
     }
 }
 
-fn decode_at<'input>(
-    input: &'input Input,
-    config: &Config,
-    state: &WalkState,
-) -> Result<Option<DecodedBatch<'input>>, RunError> {
-    if state.offset() >= input.len() {
-        return Ok(None);
-    }
-    batch::decode(input, state, config)
-        .map(Some)
-        .map_err(|source| RunError::Read {
-            path: input.path().to_owned(),
-            source: io::Error::new(
-                source.kind(),
-                format!("at offset {}: {source}", state.offset()),
-            ),
-        })
-}
-
-fn work(workers: &mut [Worker], batch: &JoinedBatch<'_>, input: &Input) -> Result<(), OutputError> {
+fn work(workers: &mut [Worker], batch: &JoinedBatch<'_>) -> Result<(), OutputError> {
     workers
         .par_iter_mut()
-        .try_for_each(|worker| worker.batch(batch, input))
+        .try_for_each(|worker| worker.batch(batch, batch))
 }

@@ -155,7 +155,7 @@ impl Worker {
                 let encapsulation = joined.chunk.encapsulations.resolve(segment.encapsulation);
                 let placed = Segment {
                     frame,
-                    file_id: joined.file_id,
+                    file_id: joined.chunk.file_of(segment.frame),
                     watermark: joined.watermark_at(segment.frame, segment.watermark),
                     ..segment.clone()
                 };

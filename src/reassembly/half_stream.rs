@@ -2,10 +2,12 @@
 //! stream data at all.
 
 use super::assembler::{Assembler, Outcome, Rules};
-use super::notes::{Fate, Hole, Notes};
+use super::held::{Held, narrow, note_fates};
+use super::notes::{Hole, Notes};
 use super::ranges::RangeSet;
+use super::unseen::Unseen;
 use crate::model::seq::{distance, unwrap};
-use crate::model::{GapCause, Payload, Segment, SegmentFacts, SegmentKind};
+use crate::model::{GapCause, Segment, SegmentFacts, SegmentKind};
 
 /// Segments held at the start of a half-stream whose SYN was not seen, before the lowest sequence
 /// number among them becomes offset 0. A choice: reordering in captures rarely spans more than a
@@ -37,98 +39,6 @@ pub(super) struct Context<'a> {
     pub window: i64,
     /// Bytes from this offset on are not kept.
     pub depth: u64,
-}
-
-/// What the half-stream keeps of a segment it cannot place yet.
-#[derive(Clone, Debug)]
-struct Held {
-    /// Sequence number of the first payload byte.
-    seq: u32,
-    payload: Payload,
-    truncated: u32,
-    fin: bool,
-    facts: SegmentFacts,
-}
-
-impl Held {
-    fn wire_len(&self) -> u32 {
-        self.payload.len().saturating_add(self.truncated)
-    }
-
-    /// The part that begins `skip` bytes in, with what became of it.
-    fn fate(
-        &self,
-        offset: Option<i64>,
-        skip: u32,
-        take: u32,
-        kind: SegmentKind,
-        kept: bool,
-    ) -> Fate {
-        Fate {
-            offset,
-            seq: self.seq.wrapping_add(skip),
-            payload: self.payload.slice(skip, take),
-            kind,
-            kept,
-            facts: self.facts,
-        }
-    }
-
-    /// Notes that the whole of it is no stream data.
-    fn reject(&self, notes: &mut Notes) {
-        if notes.wants_fates && !self.payload.is_empty() {
-            notes
-                .fates
-                .push(self.fate(None, 0, u32::MAX, SegmentKind::Rejected, false));
-        }
-    }
-}
-
-/// Acknowledgements of a direction of which nothing was captured.
-#[derive(Clone, Copy, Debug)]
-struct Unseen {
-    first: u32,
-    /// Offset from the first, and what it was before it last grew.
-    reached: i64,
-    before: i64,
-}
-
-impl Unseen {
-    const fn new(first: u32) -> Unseen {
-        Unseen {
-            first,
-            reached: 0,
-            before: 0,
-        }
-    }
-
-    fn acknowledge(&mut self, ack: u32, window: i64) {
-        let offset = unwrap(self.first, self.reached, ack);
-        // A jump beyond what can be under way shows nothing: a forged one would invent a gap.
-        if (1..=WILD_DISTANCE + window).contains(&(offset - self.reached)) {
-            (self.before, self.reached) = (self.reached, offset);
-        }
-    }
-
-    /// Bytes that the peer has received. A last step of one is taken for a FIN, as wherever an
-    /// acknowledgement cannot tell.
-    const fn data(&self) -> i64 {
-        if self.reached == self.before + 1 {
-            self.before
-        } else {
-            self.reached
-        }
-    }
-
-    /// The acknowledgement that has come furthest.
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "mod 2³²"
-    )]
-    const fn ack(&self) -> u32 {
-        self.first.wrapping_add(self.reached as u32)
-    }
 }
 
 /// Where offset 0 lies.
@@ -607,44 +517,6 @@ impl HalfStream {
         }
         self.next = self.next.max(end);
     }
-}
-
-/// Notes what became of a segment that was placed at `offset`. The bytes from `inserted.0` to
-/// `inserted.1` of it went into the stream and are in the notes as parts.
-fn note_fates(held: &Held, offset: i64, inserted: (u32, u32), outcome: Outcome, notes: &mut Notes) {
-    if !notes.wants_fates {
-        return;
-    }
-    let (before, end) = inserted;
-    let mut note = |skip: u32, take: u32, kind, kept| {
-        if take > 0 {
-            let at = offset + i64::from(skip);
-            notes
-                .fates
-                .push(held.fate(Some(at), skip, take, kind, kept));
-        }
-    };
-    note(0, before, SegmentKind::Rejected, false);
-    for part in notes.parts.drain(..) {
-        let kind = match part.kind {
-            // A copy of old bytes in front of new ones is another thing than the same again.
-            SegmentKind::Retransmit if outcome.unique > 0 => SegmentKind::Overlap,
-            kind => kind,
-        };
-        let skip = narrow(i64::try_from(part.start).unwrap_or(i64::MAX) - offset);
-        note(
-            skip,
-            narrow(i64::try_from(part.end - part.start).unwrap_or(0)),
-            kind,
-            part.kept,
-        );
-    }
-    note(end, held.payload.len() - end, SegmentKind::Limit, false);
-}
-
-/// A number of bytes, 0 where it is negative.
-fn narrow(bytes: i64) -> u32 {
-    u32::try_from(bytes.clamp(0, i64::from(u32::MAX))).unwrap_or(u32::MAX)
 }
 
 /// An offset that is not below 0.

@@ -11,6 +11,7 @@ mod connection;
 pub mod event;
 mod flow_table;
 mod half_stream;
+mod held;
 mod history;
 mod identity;
 mod layout;
@@ -22,6 +23,7 @@ mod record;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod unseen;
 
 pub use overlap::OverlapPolicy;
 

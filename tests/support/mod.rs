@@ -22,6 +22,8 @@
 pub mod bpf;
 pub mod capture_file;
 pub mod captures;
+pub mod compress;
+pub mod files;
 pub mod generator;
 pub mod mutation;
 pub mod nasty;

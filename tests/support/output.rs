@@ -37,7 +37,7 @@ pub fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
 }
 
 /// One row of a table, by column name.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Row(BTreeMap<String, Field>);
 
 impl Row {
@@ -79,6 +79,12 @@ impl Row {
             Field::Bool(value) => *value,
             other => panic!("column {column} holds {other:?}, not a boolean"),
         }
+    }
+
+    /// The row without a column.
+    pub fn without(mut self, column: &str) -> Row {
+        self.0.remove(column);
+        self
     }
 
     /// The names of the columns.

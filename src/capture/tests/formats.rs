@@ -312,7 +312,7 @@ fn the_interface_table_is_bounded() {
 
 #[test]
 fn headers_that_are_none_say_so() {
-    let detect = |bytes: &[u8]| detect(Path::new("x"), bytes.len() as u64, bytes).unwrap_err();
+    let detect = |bytes: &[u8]| detect(Path::new("x"), bytes).unwrap_err();
     let good = PcapFile::new(MICROS, true).header();
     for len in 4..24 {
         assert!(matches!(

@@ -30,7 +30,7 @@ fn mapped_and_read_files_are_walked_alike() {
         for use_mmap in [true, false] {
             let input = Input::open(&path, 7, use_mmap).unwrap();
             assert_eq!((input.len(), input.path()), (capture.len() as u64, &*path));
-            let all = input.window(0, input.len()).unwrap();
+            let all = input.window(0, 0, input.len()).unwrap();
             assert!(all.at_eof());
             let mut walker = Walker::new(&all, input.start(), u64::MAX);
             let frames: Vec<Seen> = walker.by_ref().map(Seen::of).collect();
@@ -54,11 +54,11 @@ fn windows_without_a_map_are_as_long_as_asked_for() {
     let capture = PcapFile::new(MICROS, false).build(&frames);
     let (_dir, path) = file_of(&capture);
     let input = Input::open(&path, 7, false).unwrap();
-    let part = input.window(500, 1000).unwrap();
+    let part = input.window(500, 0, 1000).unwrap();
     assert_eq!((part.base(), part.at_eof(), part.file()), (500, false, 7));
     assert!(part.data().len() >= 1000 && part.data().len() < capture.len() - 500);
     assert!(capture[500..].starts_with(part.data()));
-    let end = input.window(u64::MAX, 10).unwrap();
+    let end = input.window(u64::MAX, 0, 10).unwrap();
     assert_eq!(
         (end.base(), end.data().len(), end.at_eof()),
         (capture.len() as u64, 0, true)
@@ -140,7 +140,7 @@ fn a_file_that_shrinks_is_an_error_and_not_an_end() {
     let input = Input::open(&path, 7, false).unwrap();
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(700).unwrap();
-    assert!(input.window(0, input.len()).is_err());
+    assert!(input.window(0, 0, input.len()).is_err());
     assert!(input.read_error().is_none());
     assert_eq!(input.read(InputPos::new(7, 690), 100).len(), 10);
     let said = input.read_error().unwrap().to_string();
@@ -155,7 +155,7 @@ fn a_file_that_grows_is_walked_to_where_it_ended() {
         let input = Input::open(&path, 7, use_mmap).unwrap();
         let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(&[0; 100]).unwrap();
-        let all = input.window(0, input.len()).unwrap();
+        let all = input.window(0, 0, input.len()).unwrap();
         assert_eq!((all.data().len() as u64, all.at_eof()), (input.len(), true));
     }
 }

@@ -10,7 +10,7 @@ mod split;
 use std::borrow::Cow;
 use std::path::Path;
 
-use super::input::detect;
+use super::detect::detect;
 use super::{WalkState, WalkStats, Walker, Window};
 use crate::model::RawFrame;
 
@@ -42,7 +42,7 @@ impl Seen {
 /// The state in which a walk of this capture begins.
 pub(super) fn start(capture: &[u8]) -> WalkState {
     let head = &capture[..capture.len().min(64)];
-    detect(Path::new("built"), capture.len() as u64, head).unwrap()
+    detect(Path::new("built"), head).unwrap()
 }
 
 /// A window from `from` of at most `size` bytes.

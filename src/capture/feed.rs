@@ -1,0 +1,239 @@
+//! Streams on their way into the spool: compressed files, and standard input.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, IsTerminal, Read};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use super::compression::{Compression, Decompressor};
+use super::spool::{End, Spooled};
+
+/// Bytes read from a file, and written to the spool, at a time.
+pub(super) const READ: usize = 256 << 10;
+/// Bytes decompressed at a time. A decoder that meets damage may give nothing of what it was asked
+/// for in that call, so it is asked for little.
+const PIECE: usize = 4 << 10;
+/// Bytes read from standard input at a time.
+const PIPE: usize = 64 << 10;
+/// How many of those may wait for the spool.
+const PIPED: usize = 16;
+/// How often whoever waits for standard input looks whether the run is over.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Tells streams to stop.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Halt {
+    /// The user has interrupted the run.
+    pub(super) interrupted: Arc<AtomicBool>,
+    /// The run is over.
+    pub(super) over: Arc<AtomicBool>,
+}
+
+impl Halt {
+    /// Whether to stop.
+    pub(super) fn is_set(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed) || self.over.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts what is read from a file or pipe, and remembers why it failed, which a decompressor's own
+/// error would hide.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Meter {
+    bytes: Arc<AtomicU64>,
+    failed: Arc<OnceLock<io::ErrorKind>>,
+}
+
+impl Meter {
+    /// Bytes read.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Reading has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.get().is_some()
+    }
+}
+
+struct Metered<R> {
+    reader: R,
+    meter: Meter,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.reader.read(buffer) {
+            Ok(got) => {
+                self.meter.bytes.fetch_add(got as u64, Ordering::Relaxed);
+                Ok(got)
+            }
+            Err(error) => {
+                if error.kind() != io::ErrorKind::Interrupted {
+                    let _ = self.meter.failed.set(error.kind());
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Bytes of a capture, one after another.
+pub(super) type Bytes = Box<dyn Read + Send>;
+
+/// Finds out how `reader` is compressed, if it is; gives what it holds, decompressed. It is read
+/// `most` bytes at a time.
+pub(super) fn open(
+    reader: impl Read + Send + 'static,
+    meter: &Meter,
+    most: usize,
+) -> io::Result<(Option<Compression>, Bytes)> {
+    let metered = Metered {
+        reader,
+        meter: meter.clone(),
+    };
+    let mut reader = BufReader::with_capacity(most, metered);
+    let mut head = Vec::new();
+    (&mut reader)
+        .take(Compression::MAGIC as u64)
+        .read_to_end(&mut head)?;
+    let compression = Compression::of(&head);
+    let reader = Cursor::new(head).chain(reader);
+    Ok((
+        compression,
+        match compression {
+            Some(compression) => Box::new(Decompressor::new(compression, reader)),
+            None => Box::new(reader),
+        },
+    ))
+}
+
+/// Standard input. It is read by a thread of its own that nobody waits for, since a read of a pipe
+/// ends when the writer wants.
+pub(super) fn standard_input(halt: &Halt) -> io::Result<impl Read + Send + 'static> {
+    let input = io::stdin();
+    if input.is_terminal() {
+        return Err(io::Error::other("it is a terminal and no pipe or file"));
+    }
+    let mut input = File::from(input.as_fd().try_clone_to_owned()?);
+    let (sender, receiver) = sync_channel(PIPED);
+    let stop = halt.clone();
+    thread::Builder::new()
+        .name("bulkreasm-stdin".to_owned())
+        .spawn(move || pump(&mut input, &sender, &stop))?;
+    Ok(Piped {
+        receiver,
+        halt: halt.clone(),
+        now: Cursor::new(Vec::new()),
+    })
+}
+
+fn pump(input: &mut File, sender: &SyncSender<io::Result<Vec<u8>>>, halt: &Halt) {
+    while !halt.is_set() {
+        let mut bytes = vec![0; PIPE];
+        let read = match input.read(&mut bytes) {
+            Ok(0) => return,
+            Ok(got) => {
+                bytes.truncate(got);
+                Ok(bytes)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Err(error),
+        };
+        let failed = read.is_err();
+        if sender.send(read).is_err() || failed {
+            return;
+        }
+    }
+    // Whoever takes the bytes must not take the end of this thread for the end of the input.
+    let _ = sender.send(Err(io::Error::other("the run was interrupted")));
+}
+
+/// The other end of [`pump`].
+struct Piped {
+    receiver: Receiver<io::Result<Vec<u8>>>,
+    halt: Halt,
+    now: Cursor<Vec<u8>>,
+}
+
+impl Read for Piped {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.now.fill_buf()?.is_empty() {
+            match self.receiver.recv_timeout(LOOK) {
+                Ok(bytes) => self.now = Cursor::new(bytes?),
+                Err(RecvTimeoutError::Disconnected) => return Ok(0),
+                // What has arrived before is still taken.
+                Err(RecvTimeoutError::Timeout) if self.halt.is_set() => {
+                    return Err(io::Error::other("the run was interrupted"));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        self.now.read(buffer)
+    }
+}
+
+/// Moves all of `reader` into `stream`. With `live` bytes are passed on as they come.
+pub(super) fn feed(
+    reader: &mut dyn Read,
+    stream: &Spooled,
+    meter: &Meter,
+    halt: &Halt,
+    live: bool,
+) -> End {
+    let mut buffer = vec![0; READ];
+    let mut filled = 0;
+    loop {
+        // A pipe says itself when it has given what arrived before the interruption.
+        if halt.is_set() && !live {
+            return End::Stopped;
+        }
+        let room = buffer.get_mut(filled..).unwrap_or_default();
+        let piece = room.len().min(PIECE);
+        let read = reader.read(room.get_mut(..piece).unwrap_or_default());
+        if matches!(&read, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+            continue;
+        }
+        filled += *read.as_ref().unwrap_or(&0);
+        let over = matches!(read, Ok(0) | Err(_));
+        if over || live || filled == buffer.len() {
+            if let Err(error) = stream.append(buffer.get(..filled).unwrap_or_default()) {
+                return End::Unkept(error.kind(), error.to_string());
+            }
+            filled = 0;
+        }
+        match read {
+            Ok(0) => return End::Clean,
+            Ok(_) => {}
+            Err(_) if halt.is_set() => return End::Stopped,
+            Err(error) if meter.has_failed() => {
+                return End::Unreadable(error.kind(), error.to_string());
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return End::Damaged("ends early".to_owned());
+            }
+            Err(error) => return End::Damaged(format!("is damaged: {error}")),
+        }
+    }
+}
+
+/// Ends a stream whatever becomes of the thread that feeds it, since others wait for that.
+pub(super) struct EndAnyway<'a>(pub(super) &'a Spooled);
+
+impl Drop for EndAnyway<'_> {
+    fn drop(&mut self) {
+        let text = "the thread that reads it ended; this is a bug, please report it";
+        self.0
+            .end(End::Unreadable(io::ErrorKind::Other, text.to_owned()));
+    }
+}
+
+/// The name of standard input on the command line.
+pub(super) fn is_standard_input(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}

@@ -1,0 +1,193 @@
+//! All captures of the input, in the order in which they are processed.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, Scope};
+
+use super::error::CaptureError;
+use super::feed::{self, Halt};
+use super::find::{self, Skipped};
+use super::input::Input;
+use super::regular::{self, OpenFiles};
+use super::spool::Spool;
+use crate::model::{InputPos, PayloadSource};
+
+/// The most files of one input: [`InputPos`] and `file_id` have 16 bits for their number.
+const MOST_FILES: usize = 1 << 16;
+/// With more files than this they are read and not mapped, since the number of mappings that a
+/// process may have is limited too (65,530 on Linux).
+const MOST_MAPS: usize = 1 << 14;
+
+/// Compressed files that are decompressed at the same time. A decoder may take a quarter of a
+/// gibibyte of memory.
+const MOST_FEEDERS: usize = 4;
+
+/// One capture, that may lie in several files.
+pub struct Inputs {
+    list: Vec<Input>,
+    skipped: Vec<Skipped>,
+    halt: Halt,
+}
+
+/// Ends what feeds the input when it is dropped: nobody reads it any more.
+pub struct Feeding(Halt);
+
+impl Drop for Feeding {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Inputs {
+    /// Finds and looks at the captures that `arguments` name: files, directories of captures,
+    /// patterns that the shell has left alone, and `-` for standard input. They are put in the order of their first frames'
+    /// times, those without any behind the others; at equal times in the order of their paths.
+    ///
+    /// What is no capture is an error where it was named, and is skipped in a directory. When
+    /// `interrupted` becomes true, streams end where they stand.
+    pub fn open(
+        arguments: &[PathBuf],
+        use_mmap: bool,
+        interrupted: &Arc<AtomicBool>,
+    ) -> Result<Inputs, CaptureError> {
+        let halt = Halt {
+            interrupted: Arc::clone(interrupted),
+            ..Halt::default()
+        };
+        let found = find::find(arguments)?;
+        let mut skipped = found.skipped;
+        let (candidates, open) = (found.candidates, Arc::<OpenFiles>::default());
+        let use_mmap = use_mmap && candidates.len() <= MOST_MAPS;
+        let mut list = Vec::new();
+        for candidate in candidates {
+            let path = &candidate.path;
+            let looked = if feed::is_standard_input(path) {
+                Input::standard_input(path, &halt)
+            } else {
+                Input::look(path, use_mmap, &open)
+            };
+            match looked {
+                Ok(input) => list.push(input),
+                Err(error) if !candidate.named && error.is_no_capture() => skipped.push(Skipped {
+                    path: candidate.path,
+                    reason: error.without_path(),
+                }),
+                Err(error) => return Err(error),
+            }
+        }
+        if list.is_empty() {
+            return Err(CaptureError::NoCapture {
+                path: arguments.first().cloned().unwrap_or_default(),
+                files: skipped.len(),
+            });
+        }
+        if list.len() > MOST_FILES {
+            return Err(CaptureError::TooMany { files: list.len() });
+        }
+        list.sort_by(|a, b| (a.begins(), a.path()).cmp(&(b.begins(), b.path())));
+        for (file, input) in (0..=u16::MAX).zip(&mut list) {
+            input.set_file(file);
+        }
+        Ok(Inputs {
+            list,
+            skipped,
+            halt,
+        })
+    }
+
+    /// The captures, by number.
+    pub fn list(&self) -> &[Input] {
+        &self.list
+    }
+
+    /// Files that were not read, and why.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+
+    /// Descriptors that reading the input may take.
+    pub fn descriptors(&self) -> usize {
+        let streams = self.streams().count().min(MOST_FEEDERS + 2);
+        regular::MOST_OPEN.min(self.list.len()) + streams
+    }
+
+    /// Whether the run was stopped before all of the input arrived.
+    pub fn is_stopped(&self) -> bool {
+        self.streams().any(Input::is_stopped)
+    }
+
+    /// Ends streams where they stand.
+    pub fn stop(&self) {
+        self.halt.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes a place in `directory` for what is decompressed or comes in on standard input; to be
+    /// called before [`Inputs::feed`].
+    pub fn keep_in(&self, directory: &Path) -> Result<(), CaptureError> {
+        let Some(first) = self.streams().next() else {
+            return Ok(());
+        };
+        let spool = Spool::create(directory).map_err(|error| CaptureError::Spool {
+            path: first.path().to_path_buf(),
+            directory: directory.to_path_buf(),
+            reason: error.to_string(),
+        })?;
+        let spool = Arc::new(spool);
+        for spooled in self.streams().filter_map(Input::spooled) {
+            spooled.keep_in(&spool);
+        }
+        Ok(())
+    }
+
+    /// Begins to feed what is decompressed or comes in on standard input, with at most so many
+    /// threads for the former.
+    pub fn feed<'scope, 'env>(
+        &'env self,
+        scope: &'scope Scope<'scope, 'env>,
+        threads: usize,
+    ) -> io::Result<Feeding> {
+        let feeding = Feeding(self.halt.clone());
+        let spawn = |work: Box<dyn FnOnce() + Send + 'scope>| {
+            let named = thread::Builder::new().name("bulkreasm-feed".to_owned());
+            named.spawn_scoped(scope, work).map(|_| ())
+        };
+        let (live, files): (Vec<&Input>, Vec<&Input>) = self.streams().partition(|i| i.is_live());
+        for input in live {
+            spawn(Box::new(|| input.feed(&self.halt)))?;
+        }
+        let threads = threads.min(MOST_FEEDERS).min(files.len());
+        let (files, next) = (Arc::new(files), Arc::new(AtomicUsize::new(0)));
+        for _ in 0..threads {
+            let (files, next) = (Arc::clone(&files), Arc::clone(&next));
+            spawn(Box::new(move || {
+                while let Some(input) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    input.feed(&self.halt);
+                }
+            }))?;
+        }
+        Ok(feeding)
+    }
+
+    fn streams(&self) -> impl Iterator<Item = &Input> {
+        self.list.iter().filter(|input| input.spooled().is_some())
+    }
+
+    /// The first input whose payload could not be read, and why.
+    pub fn read_error(&self) -> Option<(&Input, &io::Error)> {
+        self.list
+            .iter()
+            .find_map(|input| input.read_error().map(|error| (input, error)))
+    }
+}
+
+impl PayloadSource for Inputs {
+    fn read(&self, at: InputPos, len: u32) -> Cow<'_, [u8]> {
+        match self.list.get(usize::from(at.file())) {
+            Some(input) => input.read(at, len),
+            None => Cow::Borrowed(&[]),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A stretch of one file: chunks walked and decoded in parallel from guessed boundaries.
+
+use std::io;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::batch::DecodedBatch;
+use super::chunk::{self, Chunk};
+use crate::capture::{Input, WalkState, Walker, Window, find_boundary};
+use crate::config::Config;
+use crate::model::Timestamp;
+
+/// What is read beyond what was asked for, so that the record across the end is likely in it: bytes.
+const MARGIN: u64 = 256 << 10;
+
+/// A stretch of one file, decoded.
+#[derive(Default)]
+pub(super) struct Stretch<'input> {
+    pub(super) batch: DecodedBatch<'input>,
+    /// The state behind each chunk.
+    pub(super) ends: Vec<WalkState>,
+}
+
+impl Stretch<'_> {
+    /// Drops the chunks from the first on in which the clock of the file, which stood at `clock`
+    /// before, passes `limit`. Gives the clock and the state behind what is left, if anything is, and
+    /// whether something was dropped.
+    pub(super) fn cut(
+        &mut self,
+        mut clock: Timestamp,
+        limit: Timestamp,
+    ) -> (Option<(Timestamp, WalkState)>, bool) {
+        let mut kept = 0;
+        for chunk in &self.batch.chunks {
+            let after = clock.max(chunk.watermark);
+            if after > limit {
+                break;
+            }
+            clock = after;
+            kept += 1;
+        }
+        let dropped = kept < self.batch.chunks.len();
+        self.batch.chunks.truncate(kept);
+        self.ends.truncate(kept);
+        (self.ends.last().map(|end| (clock, end.clone())), dropped)
+    }
+}
+
+/// Decodes the stretch that begins at `start`.
+///
+/// Each task guesses where a record begins in its own part. The guesses are then verified from left
+/// to right: a chunk stands only if the one before it ended in exactly the state that the guess
+/// assumed, and is decoded again from there otherwise. So a wrong guess costs time, and never an
+/// answer.
+///
+/// Of a stream it takes what has arrived, and nothing where the run was stopped.
+pub(super) fn decode<'input>(
+    input: &'input Input,
+    start: &WalkState,
+    config: &Config,
+) -> io::Result<Stretch<'input>> {
+    let (mut least, mut wanted) = (1, config.batch.batch_bytes.max(1));
+    loop {
+        let window = input.window(start.offset(), least, wanted.saturating_add(MARGIN))?;
+        let (have, at_eof) = (window.data().len() as u64, window.at_eof());
+        let mut stretch = decode_window(window, start, wanted, config);
+        let progressed = stretch.ends.last().is_some_and(|end| end != start);
+        // One record may be longer than a window; a window of the whole rest always makes progress.
+        if progressed || at_eof && have <= wanted {
+            if let Some(end) = stretch.ends.last() {
+                let next = frame_after(input, end)?;
+                chunk::settle(&mut stretch.batch.chunks, next);
+            }
+            return Ok(stretch);
+        }
+        if have < least && input.is_stopped() {
+            return Ok(Stretch::default());
+        }
+        if have >= wanted {
+            wanted = wanted.saturating_mul(2).max(Walker::ENOUGH);
+        }
+        least = have + 1;
+    }
+}
+
+/// Time of the first frame from `state` on; `None` where there is none, or the run was stopped before
+/// one came.
+pub(super) fn frame_after(input: &Input, state: &WalkState) -> io::Result<Option<Timestamp>> {
+    /// Bytes that hold the next record in all but rare cases.
+    const MOSTLY: u64 = 64 << 10;
+    let (mut least, mut wanted) = (1, MOSTLY);
+    loop {
+        let window = input.window(state.offset(), least, wanted)?;
+        let found = Walker::new(&window, state.clone(), u64::MAX).next();
+        let have = window.data().len() as u64;
+        if found.is_some() || window.at_eof() || have < least && input.is_stopped() {
+            return Ok(found.map(|frame| frame.ts));
+        }
+        if have >= wanted {
+            wanted = wanted.saturating_mul(8);
+        }
+        least = have + 1;
+    }
+}
+
+/// Decodes what begins in the first `wanted` bytes of a window.
+fn decode_window<'input>(
+    window: Window<'input>,
+    start: &WalkState,
+    wanted: u64,
+    config: &Config,
+) -> Stretch<'input> {
+    let from = start.offset();
+    let end = from + window.data().len() as u64;
+    let stop = from.saturating_add(wanted).min(end);
+    let pieces: Vec<(u64, u64)> = pieces(from, stop, config.batch.chunk_bytes.max(1));
+    let guessed: Vec<Option<(WalkState, (Chunk, WalkState))>> = pieces
+        .par_iter()
+        .map(|&(begin, end)| {
+            let state = if begin == from {
+                start.clone()
+            } else {
+                start.at(find_boundary(&window, start, begin, end)?)
+            };
+            Some((
+                state.clone(),
+                Chunk::walk(&window, 0, state, end, &config.decode),
+            ))
+        })
+        .collect();
+    let mut chunks = Vec::with_capacity(guessed.len());
+    let mut ends: Vec<WalkState> = Vec::with_capacity(guessed.len());
+    for (guess, &(_, stop_at)) in guessed.into_iter().zip(&pieces) {
+        let state = ends.last().unwrap_or(start);
+        let (chunk, end) = match guess {
+            Some((begin, decoded)) if begin == *state => decoded,
+            _ => Chunk::walk(&window, 0, state.clone(), stop_at, &config.decode),
+        };
+        chunks.push(chunk);
+        ends.push(end);
+    }
+    let windows = vec![Arc::new(window)];
+    let batch = DecodedBatch {
+        windows,
+        chunks,
+        bytes_done: 0,
+    };
+    Stretch { batch, ends }
+}
+
+/// Cuts `from..stop` at the multiples of `size`, so that where chunks lie does not depend on where
+/// their batch began.
+fn pieces(from: u64, stop: u64, size: u64) -> Vec<(u64, u64)> {
+    let mut all = Vec::new();
+    let mut at = from;
+    while at < stop || all.is_empty() {
+        let end = (at / size + 1).saturating_mul(size).min(stop).max(at);
+        all.push((at, end));
+        if end == at {
+            break;
+        }
+        at = end;
+    }
+    all
+}
