@@ -259,7 +259,7 @@ fn text_on_a_reset_is_no_stream_data() {
         .filter(|row| row.text("kind").as_deref() == Some("rejected"))
         .collect();
     assert_eq!(rejected.len(), 1);
-    assert_eq!(rejected[0].int("length"), "Access Denied".len() as i64);
+    assert_eq!(rejected[0].int("length"), 13, "Access Denied");
     assert!(case.results.gaps.is_empty());
 }
 

@@ -30,7 +30,7 @@ pub(super) struct Chunk {
     /// The watermark behind it, once [`settle`] knows what follows it.
     pub(super) watermark: Timestamp,
     /// Times of its first and last frame, unless it holds none.
-    edges: Option<(Timestamp, Timestamp)>,
+    pub(super) edges: Option<(Timestamp, Timestamp)>,
 }
 
 /// Completes the watermarks of chunks that follow each other. `next` is the time of the frame behind
@@ -145,6 +145,36 @@ impl Chunk {
             stop_at,
         };
         (decoding.finish(frames, vec![part]), end)
+    }
+
+    /// The same without its last frame, and the state behind it; `None` if nothing is left, or it is no
+    /// walk.
+    pub(super) fn without_last(
+        &self,
+        windows: &Windows<'_>,
+        config: &DecodeConfig,
+    ) -> Option<(Chunk, WalkState)> {
+        let Frames::Walk {
+            window,
+            start,
+            stop_at,
+            ..
+        } = &self.frames
+        else {
+            return None;
+        };
+        let frames = usize::try_from(self.count.checked_sub(1)?).ok()?;
+        let here = windows.get(*window)?;
+        let mut walker = Walker::new(here, start.clone(), *stop_at);
+        walker.by_ref().take(frames).last()?;
+        let (end, _) = walker.finish();
+        Some(Chunk::walk(
+            here,
+            *window,
+            start.clone(),
+            end.offset(),
+            config,
+        ))
     }
 
     /// Decodes frames that a merge has put in order. `parts` tells of their files.

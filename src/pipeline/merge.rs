@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::batch::DecodedBatch;
 use super::chunk::{self, Chunk, Part, Picked, Windows};
 use super::run::RunError;
-use super::stretch;
+use super::stretch::{self, Patience};
 use crate::capture::{Damage, Input, WalkState, WalkStats, Walker, Window};
 use crate::config::{Config, DecodeConfig};
 use crate::model::{RawFrame, Timestamp};
@@ -28,6 +28,8 @@ pub(super) struct Reading<'input> {
     pub(super) state: WalkState,
     /// The greatest time of it so far, and no less than the time at which it begins.
     pub(super) clock: Timestamp,
+    /// Where what had arrived ended, if the last frame of it was held back.
+    pub(super) held_at: Option<u64>,
     /// It has been walked to its end.
     ended: bool,
     /// Where the frames that wait lie.
@@ -53,6 +55,7 @@ impl<'input> Reading<'input> {
             input,
             state: input.start(),
             clock: input.begins(),
+            held_at: None,
             ended: false,
             window: Arc::new(Window::new((&[][..]).into(), 0, input.file(), false)),
             slot: None,
@@ -76,8 +79,9 @@ impl<'input> Reading<'input> {
 
     /// Nothing has arrived of what comes next in it.
     pub(super) fn must_wait(&self) -> bool {
-        let offset = self.state.offset();
-        self.is_drained() && offset >= self.input.len() && !self.input.ends_by(offset)
+        let (offset, arrived) = (self.state.offset(), self.input.len());
+        let used = self.held_at.map_or(offset, |end| end.max(offset));
+        self.is_drained() && used >= arrived && !self.input.ends_by(arrived)
     }
 
     /// Bytes of the file up to where its walk stands.
@@ -107,9 +111,9 @@ impl<'input> Reading<'input> {
             }
             let (state, stats) = walker.finish();
             if let Some(frame) = last {
-                let next = stretch::frame_after(self.input, &state)
+                let next = stretch::frame_after(self.input, &state, Patience::Endless)
                     .map_err(|error| RunError::read(self.input, state.offset(), &error))?;
-                self.await_turn(&frame, next);
+                self.await_turn(&frame, next.time());
             }
             let progressed = state != self.state;
             self.state = state;
@@ -331,8 +335,9 @@ fn frame_after(
         let candidate = match reading.waiting.front() {
             Some((clock, picked)) => Some((*clock, picked.ts)),
             None if reading.ended => None,
-            None => stretch::frame_after(reading.input, &reading.state)
+            None => stretch::frame_after(reading.input, &reading.state, Patience::Endless)
                 .map_err(|error| RunError::read(reading.input, reading.state.offset(), &error))?
+                .time()
                 .map(|ts| (reading.clock.max(ts), ts)),
         };
         if let Some(candidate) = candidate

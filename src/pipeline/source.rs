@@ -110,6 +110,7 @@ fn stretch<'input>(
     let from = reading.state.offset();
     let mut stretch = stretch::decode(reading.input, &reading.state, config)
         .map_err(|error| RunError::read(reading.input, from, &error))?;
+    reading.held_at = stretch.held_at;
     let (kept, overlaps) = stretch.cut(reading.clock, limit);
     if let Some((clock, state)) = kept {
         (reading.clock, reading.state) = (clock, state);

@@ -20,9 +20,27 @@ pub(super) struct Stretch<'input> {
     pub(super) batch: DecodedBatch<'input>,
     /// The state behind each chunk.
     pub(super) ends: Vec<WalkState>,
+    /// Where what had arrived of a stream ended, if its last frame was held back.
+    pub(super) held_at: Option<u64>,
 }
 
 impl Stretch<'_> {
+    /// Leaves the last frame to the next stretch, by when it will be known what follows it.
+    fn hold_last_frame_back(&mut self, config: &Config) {
+        while let Some(chunk) = self.batch.chunks.pop() {
+            self.ends.pop();
+            let Some((_, last)) = chunk.edges else {
+                continue;
+            };
+            if let Some((shorter, end)) = chunk.without_last(&self.batch.windows, &config.decode) {
+                self.batch.chunks.push(shorter);
+                self.ends.push(end);
+            }
+            chunk::settle(&mut self.batch.chunks, Some(last));
+            return;
+        }
+    }
+
     /// Drops the chunks from the first on in which the clock of the file, which stood at `clock`
     /// before, passes `limit`. Gives the clock and the state behind what is left, if anything is, and
     /// whether something was dropped.
@@ -68,9 +86,21 @@ pub(super) fn decode<'input>(
         let progressed = stretch.ends.last().is_some_and(|end| end != start);
         // One record may be longer than a window; a window of the whole rest always makes progress.
         if progressed || at_eof && have <= wanted {
-            if let Some(end) = stretch.ends.last() {
-                let next = frame_after(input, end)?;
-                chunk::settle(&mut stretch.batch.chunks, next);
+            let next = match stretch.ends.last() {
+                Some(end) => frame_after(input, end, Patience::None)?,
+                None => Next::End,
+            };
+            match next {
+                Next::Frame(next) => chunk::settle(&mut stretch.batch.chunks, Some(next)),
+                Next::End => chunk::settle(&mut stretch.batch.chunks, None),
+                Next::NotArrived => {
+                    stretch.hold_last_frame_back(config);
+                    stretch.held_at = Some(start.offset() + have);
+                    if stretch.ends.last().is_none_or(|end| end == start) {
+                        least = have + 1;
+                        continue;
+                    }
+                }
             }
             return Ok(stretch);
         }
@@ -84,23 +114,62 @@ pub(super) fn decode<'input>(
     }
 }
 
-/// Time of the first frame from `state` on; `None` where there is none, or the run was stopped before
-/// one came.
-pub(super) fn frame_after(input: &Input, state: &WalkState) -> io::Result<Option<Timestamp>> {
+/// What follows in a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    /// A frame with this time.
+    Frame(Timestamp),
+    /// Nothing, or the run was stopped before anything came.
+    End,
+    /// What follows in a stream has not arrived.
+    NotArrived,
+}
+
+impl Next {
+    /// The time of the frame, if there is one.
+    pub(super) const fn time(self) -> Option<Timestamp> {
+        match self {
+            Next::Frame(ts) => Some(ts),
+            Next::End | Next::NotArrived => None,
+        }
+    }
+}
+
+/// Whether to wait for what has not arrived of a stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Patience {
+    /// Wait until it comes.
+    Endless,
+    /// Do not wait.
+    None,
+}
+
+/// The first frame from `state` on.
+pub(super) fn frame_after(
+    input: &Input,
+    state: &WalkState,
+    patience: Patience,
+) -> io::Result<Next> {
     /// Bytes that hold the next record in all but rare cases.
     const MOSTLY: u64 = 64 << 10;
-    let (mut least, mut wanted) = (1, MOSTLY);
+    let (mut least, mut wanted) = (0, MOSTLY);
     loop {
         let window = input.window(state.offset(), least, wanted)?;
         let found = Walker::new(&window, state.clone(), u64::MAX).next();
         let have = window.data().len() as u64;
-        if found.is_some() || window.at_eof() || have < least && input.is_stopped() {
-            return Ok(found.map(|frame| frame.ts));
+        if let Some(frame) = found {
+            return Ok(Next::Frame(frame.ts));
+        }
+        if window.at_eof() || have < wanted && input.is_stopped() {
+            return Ok(Next::End);
         }
         if have >= wanted {
             wanted = wanted.saturating_mul(8);
+        } else if patience == Patience::None {
+            return Ok(Next::NotArrived);
+        } else {
+            least = have + 1;
         }
-        least = have + 1;
     }
 }
 
@@ -146,7 +215,11 @@ fn decode_window<'input>(
         chunks,
         bytes_done: 0,
     };
-    Stretch { batch, ends }
+    Stretch {
+        batch,
+        ends,
+        held_at: None,
+    }
 }
 
 /// Cuts `from..stop` at the multiples of `size`, so that where chunks lie does not depend on where
