@@ -354,8 +354,11 @@ fn over_udp(port: u16, body: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The frame of a packet that a side sent, in one network.
+type Place<'a> = &'a dyn Fn(usize, &TcpPacket<'_>) -> Vec<u8>;
+
 /// The same conversation in several places at once, packet by packet.
-fn in_places(places: &[&dyn Fn(usize, &TcpPacket<'_>) -> Vec<u8>]) -> Vec<Vec<u8>> {
+fn in_places(places: &[Place<'_>]) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for (side, packet) in conversation(b"ask", b"answer") {
         frames.extend(places.iter().map(|place| place(side, &packet)));

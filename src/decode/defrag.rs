@@ -203,7 +203,7 @@ impl FragmentTable {
                     decoder.datagram(&datagram, &mut found);
                     fresh.extend(found.fragments.drain(..).rev());
                 }
-                Some(Err(refused)) => decoder.refused(&refused),
+                Some(Err(refused)) => decoder.refused(refused),
                 None => {}
             }
         }

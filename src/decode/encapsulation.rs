@@ -32,8 +32,10 @@ impl Default for EncapsulationTable {
 impl EncapsulationTable {
     /// A table of the default alone.
     pub fn new(track: Track) -> EncapsulationTable {
-        let mut table = EncapsulationTable::default();
-        table.track = track;
+        let mut table = EncapsulationTable {
+            track,
+            ..EncapsulationTable::default()
+        };
         if track != Track::default() {
             table.tags.push(FlowTag::default());
         }

@@ -163,7 +163,7 @@ impl Decoder {
 
     /// Counts a datagram that is not decoded since its fragments overlap. The frame that completed
     /// it moves, in the counts, from the fragments to what could not be decoded.
-    fn refused(&mut self, refused: &Refused) {
+    fn refused(&mut self, refused: Refused) {
         if refused.sole {
             let layer = if refused.version == 4 {
                 Layer::Ipv4

@@ -70,9 +70,10 @@ impl FlowTag {
     }
 
     /// The tag as a number below 2⁵⁶; 0 for the default.
-    pub const fn bits(self) -> u64 {
-        let [a, b, c, d, e, f, g] = self.0;
-        u64::from_be_bytes([0, a, b, c, d, e, f, g])
+    pub fn bits(self) -> u64 {
+        let mut bytes = [0; 8];
+        bytes[1..].copy_from_slice(&self.0);
+        u64::from_be_bytes(bytes)
     }
 }
 

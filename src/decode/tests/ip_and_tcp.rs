@@ -2,7 +2,7 @@
 
 use super::build::*;
 use crate::decode::{Layer, Other, Reason, Undecoded};
-use crate::model::{RawFrame, SynOptions, Timestamp};
+use crate::model::{RawFrame, SynOptions};
 
 fn stopped(link: u16, frame: &[u8], layer: Layer, reason: Reason) {
     let run = decode(&raw(link, frame));
