@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{DescriptorBudget, OutputDir, OutputError, PayloadTotals, PayloadWriter, stream_path};
+use super::payload_files::{FileTotals, PayloadWriter};
+use super::{DescriptorBudget, OutputDir, OutputError, stream_path};
 use crate::model::{Direction, Endpoint, FlowKey, InputPos, Payload, PayloadSource};
 use crate::reassembly::event::{FlowName, StreamData};
 
@@ -108,7 +109,7 @@ fn bytes_stand_at_their_position_in_any_order() {
         ),
     ]);
     assert_eq!(files(base.path()), expected);
-    assert_eq!(writer.totals(), PayloadTotals { files: 2, bytes: 7 });
+    assert_eq!(writer.totals(), FileTotals { files: 2, bytes: 7 });
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::capture::{CutAtEnd, Input, WalkStats};
 use crate::config::{Config, GapMode, PayloadMode};
 use crate::decode::{DecodeStats, FragmentStats, Layer, Reason, link_type_name};
 use crate::output::accounting::{Accounting, Counts, FrameAccounting};
-use crate::output::manifest::{Damage, DamagedRegion, InputFacts, Manifest};
+use crate::output::manifest::{Damage, DamagedRegion, InputFacts, Manifest, OutputFacts};
 use crate::output::{OutputDir, PayloadTotals};
 use crate::reassembly::ReassemblyStats;
 
@@ -65,10 +65,13 @@ pub(super) fn config_value(config: &Config) -> Value {
         "close_linger_ns": timeouts.close_linger,
         "fragment_timeout_ns": timeouts.fragment,
         "overlap_policy": "first",
-        "payload": match config.payload {
+        "payload": match config.payload.mode {
             PayloadMode::Files => "files",
+            PayloadMode::Parquet => "parquet",
             PayloadMode::None => "none",
         },
+        "min_bytes": config.payload.min_bytes,
+        "hash": config.payload.sha256.then_some("sha256"),
         "gaps": match config.gaps {
             GapMode::Zero => "zero",
             GapMode::Skip => "skip",
@@ -100,8 +103,9 @@ pub(super) fn complete(
     let sum = |count: fn(&ReassemblyStats) -> u64| stats.iter().map(count).sum::<u64>();
     accounting.payload.captured = sum(|shard| shard.payload_bytes);
     accounting.payload.segments = sum(|shard| shard.segments);
-    if config.payload == PayloadMode::Files {
+    if config.payload.mode != PayloadMode::None {
         accounting.payload.written = Some(payload.bytes);
+        accounting.payload.below_minimum = Some(payload.below_minimum);
     }
     let checked = accounting.check();
 
@@ -140,6 +144,8 @@ pub(super) fn complete(
             "ip_datagrams_incomplete_at_end",
             fragments.incomplete_at_end,
         ),
+        ("half_streams_written_below_minimum", payload.passed_early),
+        ("half_streams_without_digest", payload.digests_given_up),
     ]
     .map(|(name, count)| (name.to_owned(), count))
     .into();
@@ -151,8 +157,16 @@ pub(super) fn complete(
     if let Some(csv) = tables.csv {
         outputs.insert("flows.csv".to_owned(), csv.into());
     }
-    if config.payload == PayloadMode::Files {
-        outputs.insert("streams/".to_owned(), payload.into());
+    for (part, summary) in payload.parts {
+        outputs.insert(part, summary.into());
+    }
+    if config.payload.mode == PayloadMode::Files {
+        let streams = OutputFacts {
+            rows: None,
+            files: Some(payload.files),
+            bytes: payload.bytes,
+        };
+        outputs.insert("streams/".to_owned(), streams);
     }
     manifest.outputs = outputs;
     let seconds = elapsed.as_secs_f64();

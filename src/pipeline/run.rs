@@ -13,11 +13,11 @@ use super::report::{self, RunReport};
 use super::tables::Tables;
 use super::worker::Worker;
 use crate::capture::{CaptureError, Input, WalkState};
-use crate::config::{Config, EPOCH_FRAMES, PayloadMode, SHARDS};
+use crate::config::{Config, EPOCH_FRAMES, SHARDS};
 use crate::model::EndReason;
 use crate::output::accounting::AccountingError;
 use crate::output::{
-    DescriptorBudget, FooterFacts, OutputDir, OutputError, PayloadTotals, PayloadWriter,
+    DescriptorBudget, FooterFacts, OutputDir, OutputError, PayloadOutput, PayloadTotals,
 };
 
 /// How far a run has come.
@@ -91,13 +91,13 @@ pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunEr
             threads,
             reason: error.to_string(),
         })?;
-    let footer = FooterFacts {
+    let footer = Arc::new(FooterFacts {
         config_json: report::config_value(config).to_string(),
-    };
+    });
     let run = Run {
         config,
         input: &input,
-        workers: workers(config, &dir, threads),
+        workers: workers(config, &dir, threads, &footer),
         tables: Tables::create(&dir, config, &footer)?,
         join: Join::new(config.reassembly.timeouts.fragment),
     };
@@ -105,13 +105,17 @@ pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunEr
     report::complete(config, &input, &dir, finished, started.elapsed(), threads)
 }
 
-fn workers(config: &Config, dir: &Arc<OutputDir>, threads: usize) -> Vec<Worker> {
+fn workers(
+    config: &Config,
+    dir: &Arc<OutputDir>,
+    threads: usize,
+    footer: &Arc<FooterFacts>,
+) -> Vec<Worker> {
     let budget = DescriptorBudget::from_process(threads);
     (0..SHARDS)
         .map(|shard| {
-            let writer = (config.payload == PayloadMode::Files)
-                .then(|| PayloadWriter::new(Arc::clone(dir), Arc::clone(&budget)));
-            Worker::new(shard, config.reassembly.clone(), writer)
+            let payload = PayloadOutput::new(config.payload, shard, dir, &budget, footer);
+            Worker::new(shard, config.reassembly.clone(), payload)
         })
         .collect()
 }
@@ -169,15 +173,10 @@ impl Run<'_> {
         finished?;
         self.hand_over(0)?;
         let stats = self.workers.iter().map(Worker::stats).collect();
-        let payload = self
-            .workers
-            .iter()
-            .filter_map(Worker::writer)
-            .map(PayloadWriter::totals);
-        let payload = payload.fold(PayloadTotals::default(), |mut sum, one| {
-            sum += one;
-            sum
-        });
+        let mut payload = PayloadTotals::default();
+        for worker in &self.workers {
+            payload += worker.payload_totals();
+        }
         let (accounting, tables) = self.tables.finish()?;
         Ok(report::Finished {
             interrupted,

@@ -37,10 +37,10 @@ impl Tables {
     ) -> Result<Tables, OutputError> {
         let csv = config
             .csv
-            .then(|| FlowCsvWriter::create(dir, config.payload))
+            .then(|| FlowCsvWriter::create(dir, config.payload.mode))
             .transpose()?;
         Ok(Tables {
-            flows: FlowTableWriter::create(dir, config.payload, footer)?,
+            flows: FlowTableWriter::create(dir, config.payload.mode, footer)?,
             csv,
             gaps: GapTableWriter::create(dir, footer)?,
             waiting: Vec::new(),
@@ -68,7 +68,8 @@ impl Tables {
             .flat_map(|row| std::mem::take(&mut row.gaps))
             .collect();
         let flows: Vec<_> = ready.into_iter().map(|row| row.flow).collect();
-        self.accounting.add_flows(&flows);
+        self.accounting
+            .add_flows(flows.iter().map(|row| &row.record));
         self.accounting.add_gaps(&gaps);
         self.flows.write(&flows)?;
         if let Some(csv) = &mut self.csv {

@@ -3,7 +3,7 @@
 use super::batch::{JoinedBatch, JoinedChunk};
 use crate::config::{EPOCH_FRAMES, ReassemblyConfig};
 use crate::model::{EndReason, FlowRecord, Gap, PayloadSource, Segment, Timestamp};
-use crate::output::{OutputError, PayloadWriter};
+use crate::output::{FlowRow, OutputError, PayloadOutput, PayloadTotals};
 use crate::reassembly::event::{EventSink, StreamData};
 use crate::reassembly::{Reassembler, ReassemblyStats};
 
@@ -11,13 +11,13 @@ use crate::reassembly::{Reassembler, ReassemblyStats};
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) epoch: u64,
-    pub(super) flow: FlowRecord,
+    pub(super) flow: FlowRow,
     pub(super) gaps: Vec<Gap>,
 }
 
 /// Takes the core's events.
 struct ShardSink {
-    writer: Option<PayloadWriter>,
+    payload: PayloadOutput,
     ended: Vec<Ended>,
     gaps: Vec<Gap>,
     epoch: u64,
@@ -25,9 +25,7 @@ struct ShardSink {
 
 impl EventSink for ShardSink {
     fn data(&mut self, data: StreamData) {
-        if let Some(writer) = &mut self.writer {
-            writer.data(data);
-        }
+        self.payload.data(data);
     }
 
     fn gap(&mut self, gap: Gap) {
@@ -35,13 +33,10 @@ impl EventSink for ShardSink {
     }
 
     fn flow(&mut self, flow: FlowRecord) {
-        if let Some(writer) = &mut self.writer {
-            writer.flow_ended(flow.flow_id);
-        }
         let gaps = std::mem::take(&mut self.gaps);
         self.ended.push(Ended {
             epoch: self.epoch,
-            flow,
+            flow: self.payload.flow_ended(flow),
             gaps,
         });
     }
@@ -55,13 +50,9 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(
-        shard: usize,
-        config: ReassemblyConfig,
-        writer: Option<PayloadWriter>,
-    ) -> Worker {
+    pub(super) fn new(shard: usize, config: ReassemblyConfig, payload: PayloadOutput) -> Worker {
         let sink = ShardSink {
-            writer,
+            payload,
             ended: Vec::new(),
             gaps: Vec::new(),
             epoch: 0,
@@ -85,7 +76,7 @@ impl Worker {
         self.flush(source)
     }
 
-    /// Ends all flows.
+    /// Ends all flows and completes their payload.
     pub(super) fn finish(
         &mut self,
         watermark: Timestamp,
@@ -93,7 +84,8 @@ impl Worker {
         source: &dyn PayloadSource,
     ) -> Result<(), OutputError> {
         self.core.finish(watermark, reason, source, &mut self.sink);
-        self.flush(source)
+        self.flush(source)?;
+        self.sink.payload.finish(source)
     }
 
     /// Rows of flows that have ended since the last call.
@@ -105,15 +97,16 @@ impl Worker {
         self.core.stats()
     }
 
-    pub(super) fn writer(&self) -> Option<&PayloadWriter> {
-        self.sink.writer.as_ref()
+    pub(super) fn payload_totals(&self) -> PayloadTotals {
+        self.sink.payload.totals()
     }
 
     fn flush(&mut self, source: &dyn PayloadSource) -> Result<(), OutputError> {
-        self.sink
-            .writer
-            .as_mut()
-            .map_or(Ok(()), |writer| writer.flush(source))
+        self.sink.payload.flush(source)?;
+        for ended in &mut self.sink.ended {
+            self.sink.payload.complete(&mut ended.flow);
+        }
+        Ok(())
     }
 
     /// Segments of whole frames and of reassembled datagrams, merged by frame; epochs end where
