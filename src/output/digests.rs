@@ -138,6 +138,12 @@ impl Digester {
         self.ended.push(flow);
     }
 
+    /// Memory of what waits behind holes, bytes.
+    #[cfg(test)]
+    pub(super) const fn waiting_memory(&self) -> usize {
+        self.waiting_memory
+    }
+
     /// Digests what has come, and hands the digests of flows that ended, of both directions, to
     /// `done`. Fails where `source` no longer gives the bytes.
     pub(super) fn flush(

@@ -97,6 +97,11 @@ impl Minimum {
         self.passed_early
     }
 
+    #[cfg(test)]
+    pub(super) const fn is_within_memory(&self) -> bool {
+        self.memory <= self.most_memory
+    }
+
     fn pass(&mut self, key: HalfKey, pass: &mut dyn FnMut(StreamData)) {
         if let Some(Half::Held { pieces, .. }) = self.halves.insert(key, Half::Passed) {
             self.forget(&pieces);

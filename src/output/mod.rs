@@ -46,4 +46,6 @@ pub const SCHEMA_VERSION: u32 = 1;
 #[cfg(test)]
 mod payload_files_tests;
 #[cfg(test)]
+mod payload_tests;
+#[cfg(test)]
 mod table_tests;

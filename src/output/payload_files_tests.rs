@@ -23,13 +23,13 @@ impl PayloadSource for Copying {
     }
 }
 
-fn input() -> Vec<u8> {
+pub(super) fn input() -> Vec<u8> {
     (0..4096u32)
         .map(|i| u8::try_from(i * 7 % 251).unwrap() | 1)
         .collect()
 }
 
-fn flow(flow_id: u64) -> FlowName {
+pub(super) fn flow(flow_id: u64) -> FlowName {
     let (key, client) = FlowKey::v4(
         Endpoint::v4([10, 0, 0, 1], 1000),
         Endpoint::v4([10, 0, 0, 2], 80),

@@ -215,6 +215,12 @@ impl RowCutter {
         self.take_full()
     }
 
+    /// Memory that waiting cells take, bytes.
+    #[cfg(test)]
+    pub(super) const fn open_memory(&self) -> usize {
+        self.open_memory
+    }
+
     fn piece(&mut self, key: HalfKey, piece: Piece) {
         let cells = self.open.entry(key).or_default();
         let index = piece.offset / u64::from(self.limits.cell_bytes);
