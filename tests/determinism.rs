@@ -124,7 +124,14 @@ fn payload_parts_and_digests_are_the_same_bytes_however_divided() {
     all_agree(&captures::own(), &table);
     let more = ["--min-bytes", "2000", "--memory-limit", "300K", "--no-mmap"];
     all_agree(&captures::own(), &[&table[..], &more[..]].concat());
-    let files = ["--hash", "sha256", "--min-bytes", "2000", "--max-gap", "500"];
+    let files = [
+        "--hash",
+        "sha256",
+        "--min-bytes",
+        "2000",
+        "--max-gap",
+        "500",
+    ];
     all_agree(&captures::own(), &files);
 }
 

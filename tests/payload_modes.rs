@@ -31,11 +31,13 @@ const OPTIONS: [&[&str]; 5] = [
 /// Runs the program; `None` where the capture is refused, as some foreign ones are.
 fn results(capture: &Path, base: &Path, options: &[&str]) -> Option<Results> {
     let out = base.join("out");
+    if out.exists() {
+        fs::remove_dir_all(&out).unwrap();
+    }
     let mut args = vec![
         capture.to_str().unwrap(),
         "--out",
         out.to_str().unwrap(),
-        "--force",
         "-q",
     ];
     args.extend(options);
@@ -252,7 +254,11 @@ fn a_string_is_found_across_segments() {
                 .map(|row| (row.flow_id, &row.direction))
                 .collect();
             let is_cut = at / 65_536 != (at + LEN - 1) / 65_536;
-            let wanted = if is_cut { vec![] } else { vec![(*flow_id, direction)] };
+            let wanted = if is_cut {
+                vec![]
+            } else {
+                vec![(*flow_id, direction)]
+            };
             assert_eq!(found, wanted, "{flow_id} {direction} {at}");
             looked_for += 1;
         }

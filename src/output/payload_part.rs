@@ -21,7 +21,7 @@ use super::payload::read_all;
 use super::payload_rows::{Group, Row};
 use super::schema::count;
 use super::text::push_unsigned;
-use crate::model::{Payload, PayloadSource};
+use crate::model::{Direction, Payload, PayloadSource};
 
 /// Payload bytes that are handed to the encoder together: about a page.
 const PAGE_BYTES: usize = 1 << 20;
@@ -118,14 +118,10 @@ impl PartWriter {
         let (mut rows, mut pieces) = (&group.rows[..], &group.pieces[..]);
         while !rows.is_empty() {
             let (now, later) = rows.split_at(rows_of_a_page(rows));
-            let mut values = Vec::with_capacity(now.len());
-            for row in now {
-                let (own, others) = pieces.split_at(row.pieces as usize);
-                pieces = others;
-                values.push(value(row, own, source)?);
-            }
+            let (own, others) = pieces.split_at(now.iter().map(|row| row.pieces as usize).sum());
+            let values = values(now, own, source)?;
             data.write_batch(&values, None, None).map_err(failed)?;
-            rows = later;
+            (rows, pieces) = (later, others);
         }
         column.close().map_err(failed)?;
         columns.close().map_err(failed)?;
@@ -192,9 +188,10 @@ fn small_columns(
     rows: &[Row],
 ) -> ParquetResult<()> {
     let flow_ids: Vec<i64> = rows.iter().map(|row| count(row.flow_id)).collect();
+    let names = Direction::BOTH.map(|direction| ByteArray::from(direction.name()));
     let directions: Vec<ByteArray> = rows
         .iter()
-        .map(|row| ByteArray::from(row.direction.name()))
+        .map(|row| names[row.direction.index()].clone())
         .collect();
     let offsets: Vec<i64> = rows.iter().map(|row| count(row.offset)).collect();
     whole_column::<Int64Type>(columns, &flow_ids)?;
@@ -228,15 +225,24 @@ fn rows_of_a_page(rows: &[Row]) -> usize {
         .count()
 }
 
-/// The bytes of a row.
-fn value(
-    row: &Row,
+/// The bytes of rows, all of them in one buffer.
+fn values(
+    rows: &[Row],
     pieces: &[Payload],
     source: &dyn PayloadSource,
-) -> Result<ByteArray, OutputError> {
-    let mut bytes = Vec::with_capacity(row.len as usize);
+) -> Result<Vec<ByteArray>, OutputError> {
+    let mut bytes = Vec::with_capacity(rows.iter().map(|row| row.len as usize).sum());
     for piece in pieces {
         bytes.extend_from_slice(&read_all(piece, source)?);
     }
-    Ok(ByteArray::from(bytes))
+    let bytes = ByteArray::from(bytes);
+    let mut start = 0;
+    Ok(rows
+        .iter()
+        .map(|row| {
+            let value = bytes.slice(start, row.len as usize);
+            start += row.len as usize;
+            value
+        })
+        .collect())
 }

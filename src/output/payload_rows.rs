@@ -1,51 +1,40 @@
 //! Cuts payload into the rows of the payload parts, by reference.
 //!
-//! A half-stream is laid out in cells, which begin at the multiples of [`RowLimits::cell_bytes`] of
-//! its stream offset. The bytes of a cell become a row when the cell is full or the flow ends, so
-//! segments that came out of order stand in one row in order. A cell with a hole makes a row for
-//! each side of it.
+//! Pieces are collected as they come, a *window* of them at a time; then they are sorted by
+//! half-stream and offset, and consecutive ones make a row. A row ends at a hole, at a multiple of
+//! [`RowLimits::cell_bytes`] of the stream offset, and at the end of the window, but for this: where
+//! bytes came lately that do not fill the last cell of a half-stream, they go over to the next
+//! window. So segments that were out of order stand in one row in order, and most flows are not cut
+//! by windows.
 //!
 //! Each decision here follows from the shard's data and from where flows end, never from where
 //! batches do, and so the rows and their order are a function of input and options. Data must be
 //! told once: a byte told again would come as a further row.
 
-use hashbrown::HashMap;
-
-use super::payload::HalfKey;
 use crate::model::{Direction, Payload};
 use crate::reassembly::event::StreamData;
 
-/// When rows are cut and groups of rows are full. The numbers decide the bytes of the parts.
+/// When rows and windows end. The numbers decide the bytes of the parts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RowLimits {
-    /// Stream bytes in a cell: the most that a row may have.
-    pub(super) cell_bytes: u32,
-    /// Cells of one half-stream that may wait for bytes; beyond that the first is given up. It is
-    /// how far, in cells, reordering may reach without a row of its own.
-    pub(super) open_cells: usize,
-    /// Memory that all waiting cells of a shard may take, bytes; beyond it all of them are given up.
-    pub(super) open_memory: usize,
-    /// Payload bytes that fill a row group.
-    pub(super) group_bytes: u64,
-    /// Memory that a row group under way may take, bytes.
-    pub(super) group_memory: usize,
+    /// The most bytes that a row may have; no row reaches across a multiple of it.
+    pub(super) cell_bytes: u64,
+    /// Payload bytes that fill a window.
+    pub(super) window_bytes: u64,
+    /// Memory that a window may take, bytes.
+    pub(super) window_memory: usize,
 }
 
 impl RowLimits {
     /// Rows of 64 KiB are large enough that little is spent on each, and small enough that readers
-    /// hold many. There are 64 shards, so what waits takes 192 MiB at most, and that only with very
-    /// many flows at once or very small segments.
+    /// hold many. A window is a row group, which readers share out among threads. There are 64
+    /// shards, so what waits takes 128 MiB at most, and refers to 512 MiB of the input.
     pub(super) const DEFAULT: RowLimits = RowLimits {
         cell_bytes: 64 << 10,
-        open_cells: 16,
-        open_memory: 2 << 20,
-        group_bytes: 8 << 20,
-        group_memory: 1 << 20,
+        window_bytes: 8 << 20,
+        window_memory: 2 << 20,
     };
 }
-
-/// About what a cell and its place in the table take, bytes.
-const CELL_MEMORY: usize = 128;
 
 /// A row: consecutive bytes of one half-stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,54 +58,15 @@ pub(super) struct Group {
     pub(super) rows: Vec<Row>,
     /// The bytes of all rows, one after the other.
     pub(super) pieces: Vec<Payload>,
-    bytes: u64,
-    /// Bytes of buffers that pieces keep alive.
-    owned: usize,
 }
 
-impl Group {
-    fn push(&mut self, (flow_id, direction): HalfKey, cell: Cell) {
-        let mut end = None;
-        for Piece { offset, payload } in cell.pieces {
-            let len = payload.len();
-            match self.rows.last_mut() {
-                Some(row) if end == Some(offset) => {
-                    row.len += len;
-                    row.pieces += 1;
-                }
-                _ => self.rows.push(Row {
-                    flow_id,
-                    direction,
-                    offset,
-                    len,
-                    pieces: 1,
-                }),
-            }
-            end = offset.checked_add(u64::from(len));
-            self.bytes += u64::from(len);
-            self.owned += payload.owned_len();
-            self.pieces.push(payload);
-        }
-    }
-
-    fn is_full(&self, limits: &RowLimits) -> bool {
-        let memory = size_of_val(&*self.rows) + size_of_val(&*self.pieces) + self.owned;
-        self.bytes >= limits.group_bytes || memory >= limits.group_memory
-    }
-}
-
-/// Bytes of a cell that were captured so far.
-#[derive(Debug)]
-struct Cell {
-    /// Its first offset, in cells.
-    index: u64,
-    bytes: u32,
-    /// By offset.
-    pieces: Vec<Piece>,
-}
-
+/// Bytes that wait, within one cell.
 #[derive(Debug)]
 struct Piece {
+    flow_id: u64,
+    direction: Direction,
+    /// Place in the order in which the pieces of the window came.
+    order: u32,
     offset: u64,
     payload: Payload,
 }
@@ -127,40 +77,15 @@ impl Piece {
     }
 }
 
-impl Cell {
-    fn new(index: u64) -> Cell {
-        Cell {
-            index,
-            bytes: 0,
-            pieces: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, piece: Piece) {
-        self.bytes = self.bytes.saturating_add(piece.payload.len());
-        // Mostly in order.
-        let in_order = self.pieces.last().is_none_or(|p| p.offset <= piece.offset);
-        let at = if in_order {
-            self.pieces.len()
-        } else {
-            self.pieces.partition_point(|p| p.offset <= piece.offset)
-        };
-        self.pieces.insert(at, piece);
-    }
-
-    fn memory(&self) -> usize {
-        CELL_MEMORY + self.pieces.iter().map(Piece::memory).sum::<usize>()
-    }
-}
-
 /// The rows of one shard under way.
 #[derive(Debug)]
 pub(super) struct RowCutter {
     limits: RowLimits,
-    /// Cells that wait for bytes, by index.
-    open: HashMap<HalfKey, Vec<Cell>>,
-    open_memory: usize,
-    group: Group,
+    window: Vec<Piece>,
+    bytes: u64,
+    memory: usize,
+    /// Flows that ended in this window.
+    ended: Vec<u64>,
     full: Vec<Group>,
 }
 
@@ -168,102 +93,155 @@ impl RowCutter {
     pub(super) fn new(limits: RowLimits) -> RowCutter {
         RowCutter {
             limits,
-            open: HashMap::new(),
-            open_memory: 0,
-            group: Group::default(),
+            window: Vec::new(),
+            bytes: 0,
+            memory: 0,
+            ended: Vec::new(),
             full: Vec::new(),
         }
     }
 
     /// Takes bytes of a half-stream.
     pub(super) fn data(&mut self, data: &StreamData) {
-        let key = (data.flow.flow_id, data.direction);
-        let cell_bytes = u64::from(self.limits.cell_bytes);
+        let cell = self.limits.cell_bytes;
         let (mut done, len) = (0, data.payload.len());
         while done < len {
             let offset = data.offset.saturating_add(u64::from(done));
-            let room = cell_bytes - offset % cell_bytes;
-            let payload = data
-                .payload
-                .slice(done, u32::try_from(room).unwrap_or(u32::MAX));
-            done += payload.len();
-            self.piece(key, Piece { offset, payload });
+            let room = u32::try_from(cell - offset % cell).unwrap_or(u32::MAX);
+            let piece = Piece {
+                flow_id: data.flow.flow_id,
+                direction: data.direction,
+                order: u32::try_from(self.window.len()).unwrap_or(u32::MAX),
+                offset,
+                payload: data.payload.slice(done, room),
+            };
+            done += piece.payload.len();
+            self.bytes += u64::from(piece.payload.len());
+            self.memory += piece.memory();
+            self.window.push(piece);
         }
+        self.end_window_if_full();
     }
 
-    /// Nothing more comes for this flow: what waits of it becomes rows.
+    /// Nothing more comes for this flow.
     pub(super) fn flow_ended(&mut self, flow_id: u64) {
-        for direction in Direction::BOTH {
-            let key = (flow_id, direction);
-            for cell in self.open.remove(&key).unwrap_or_default() {
-                self.cut(key, cell);
-            }
-        }
+        self.ended.push(flow_id);
+        self.memory += size_of::<u64>();
+        self.end_window_if_full();
     }
 
-    /// Row groups that are full.
+    /// Row groups that are complete.
     pub(super) fn take_full(&mut self) -> Vec<Group> {
         std::mem::take(&mut self.full)
     }
 
-    /// The last rows. All flows have ended.
+    /// The last rows.
     pub(super) fn finish(&mut self) -> Vec<Group> {
-        self.cut_all();
-        if !self.group.rows.is_empty() {
-            self.full.push(std::mem::take(&mut self.group));
-        }
+        self.end_window(false);
         self.take_full()
     }
 
-    /// Memory that waiting cells take, bytes.
+    /// Memory of what waits, bytes.
     #[cfg(test)]
-    pub(super) const fn open_memory(&self) -> usize {
-        self.open_memory
+    pub(super) const fn memory(&self) -> usize {
+        self.memory
     }
 
-    fn piece(&mut self, key: HalfKey, piece: Piece) {
-        let cells = self.open.entry(key).or_default();
-        let index = piece.offset / u64::from(self.limits.cell_bytes);
-        let at = cells.partition_point(|cell| cell.index < index);
-        if cells.get(at).is_none_or(|cell| cell.index != index) {
-            cells.insert(at, Cell::new(index));
-            self.open_memory += CELL_MEMORY;
-        }
-        self.open_memory += piece.memory();
-        cells[at].add(piece);
-        let over = if cells[at].bytes >= self.limits.cell_bytes {
-            Some(at)
-        } else {
-            (cells.len() > self.limits.open_cells).then_some(0)
-        };
-        if let Some(over) = over {
-            let cell = cells.remove(over);
-            if cells.is_empty() {
-                self.open.remove(&key);
-            }
-            self.cut(key, cell);
-        }
-        if self.open_memory > self.limits.open_memory {
-            self.cut_all();
-        }
+    fn is_filled(&self, bytes: u64, memory: usize) -> bool {
+        self.bytes >= bytes || self.memory >= memory
     }
 
-    /// Gives up every cell that waits, in an order that does not depend on the table's.
-    fn cut_all(&mut self) {
-        let mut open: Vec<(HalfKey, Vec<Cell>)> = self.open.drain().collect();
-        open.sort_unstable_by_key(|&(key, _)| key);
-        for (key, cells) in open {
-            for cell in cells {
-                self.cut(key, cell);
+    fn end_window_if_full(&mut self) {
+        let RowLimits {
+            window_bytes,
+            window_memory,
+            ..
+        } = self.limits;
+        if self.is_filled(window_bytes, window_memory) {
+            self.end_window(true);
+            // Where too much goes over, all of it is written after all.
+            if self.is_filled(window_bytes / 2, window_memory / 2) {
+                self.end_window(false);
             }
         }
     }
 
-    fn cut(&mut self, key: HalfKey, cell: Cell) {
-        self.open_memory = self.open_memory.saturating_sub(cell.memory());
-        self.group.push(key, cell);
-        if self.group.is_full(&self.limits) {
-            self.full.push(std::mem::take(&mut self.group));
+    /// Makes rows of the pieces. With `carry`, some go over to the next window.
+    fn end_window(&mut self, carry: bool) {
+        let recent = self.window.len() - self.window.len() / 4;
+        self.ended.sort_unstable();
+        self.window
+            .sort_unstable_by_key(|p| (p.flow_id, p.direction, p.offset, p.order));
+        let cell = self.limits.cell_bytes;
+        let mut group = Group::default();
+        for half in self
+            .window
+            .chunk_by_mut(|a, b| (a.flow_id, a.direction) == (b.flow_id, b.direction))
+        {
+            let goes_on = carry && self.ended.binary_search(&half[0].flow_id).is_err();
+            let carried = if goes_on {
+                open_end(half, cell, recent)
+            } else {
+                0
+            };
+            let (now, _) = half.split_at_mut(half.len() - carried);
+            group.push(now, cell);
+        }
+        // What became a row has left its place empty.
+        self.window.retain(|piece| !piece.payload.is_empty());
+        for (order, piece) in (0..).zip(&mut self.window) {
+            piece.order = order;
+        }
+        self.ended.clear();
+        self.bytes = self.window.iter().map(|p| u64::from(p.payload.len())).sum();
+        self.memory = self.window.iter().map(Piece::memory).sum();
+        if !group.rows.is_empty() {
+            self.full.push(group);
+        }
+    }
+}
+
+/// How many of the last pieces of a half-stream are in a cell that may yet be filled: one that is
+/// not full, and of which a piece came lately.
+fn open_end(half: &[Piece], cell: u64, recent: usize) -> usize {
+    let Some(last) = half.last().map(|piece| piece.offset / cell) else {
+        return 0;
+    };
+    let open = &half[half.partition_point(|piece| piece.offset / cell < last)..];
+    let bytes: u64 = open
+        .iter()
+        .map(|piece| u64::from(piece.payload.len()))
+        .sum();
+    let is_recent = open.iter().any(|piece| piece.order as usize >= recent);
+    if bytes < cell && is_recent {
+        open.len()
+    } else {
+        0
+    }
+}
+
+impl Group {
+    /// Takes pieces of one half-stream, in order of offset, and leaves empty ones.
+    fn push(&mut self, pieces: &mut [Piece], cell: u64) {
+        let mut end = None;
+        for piece in pieces {
+            let payload = std::mem::replace(&mut piece.payload, Payload::EMPTY);
+            let len = payload.len();
+            match self.rows.last_mut() {
+                Some(row) if end == Some(piece.offset) && piece.offset % cell != 0 => {
+                    row.len += len;
+                    row.pieces += 1;
+                }
+                _ => self.rows.push(Row {
+                    flow_id: piece.flow_id,
+                    direction: piece.direction,
+                    offset: piece.offset,
+                    len,
+                    pieces: 1,
+                }),
+            }
+            end = piece.offset.checked_add(u64::from(len));
+            self.pieces.push(payload);
         }
     }
 }

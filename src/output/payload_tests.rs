@@ -120,10 +120,8 @@ fn contents(events: &[Event]) -> BTreeMap<HalfKey, Vec<u8>> {
 
 const SMALL_ROWS: RowLimits = RowLimits {
     cell_bytes: 32,
-    open_cells: 16,
-    open_memory: 1 << 20,
-    group_bytes: 300,
-    group_memory: 1 << 20,
+    window_bytes: 300,
+    window_memory: 1 << 20,
 };
 
 /// The row groups of these events. Full ones are taken after every `step` events.
@@ -135,13 +133,13 @@ fn groups(events: &[Event], limits: RowLimits, step: usize) -> Vec<Group> {
             Event::Data(data) => cutter.data(data),
             Event::End(flow_id) => cutter.flow_ended(*flow_id),
         }
-        assert!(cutter.open_memory() <= limits.open_memory);
+        assert!(cutter.memory() <= limits.window_memory);
         if index % step == 0 {
             groups.extend(cutter.take_full());
         }
     }
-    assert_eq!(cutter.open_memory(), 0);
     groups.extend(cutter.finish());
+    assert_eq!(cutter.memory(), 0);
     groups
 }
 
@@ -177,11 +175,11 @@ fn maximal_runs(bytes: &BTreeMap<u64, u8>, cell: u64) -> Vec<(u64, Vec<u8>)> {
 }
 
 proptest! {
-    /// However late a byte comes: with room enough, rows are as if all had come in order.
+    /// However late a byte comes: within a window, rows are as if all had come in order.
     #[test]
     fn rows_are_the_longest_there_can_be(events in events(60)) {
         let mut got: BTreeMap<HalfKey, Vec<(u64, Vec<u8>)>> = BTreeMap::new();
-        for (row, bytes) in rows(&groups(&events, RowLimits { open_cells: 99, ..SMALL_ROWS }, 7)) {
+        for (row, bytes) in rows(&groups(&events, RowLimits { window_bytes: 1 << 20, ..SMALL_ROWS }, 7)) {
             got.entry((row.flow_id, row.direction)).or_default().push((row.offset, bytes));
         }
         got.values_mut().for_each(|runs| runs.sort());
@@ -196,12 +194,11 @@ proptest! {
     #[test]
     fn rows_hold_each_byte_once(
         events in events(12),
-        open_cells in 1usize..4,
-        open_memory in 400usize..4000,
-        group_memory in 100usize..2000,
+        window_bytes in 1u64..500,
+        window_memory in 1usize..4000,
         step in 1usize..50,
     ) {
-        let limits = RowLimits { open_cells, open_memory, group_memory, ..SMALL_ROWS };
+        let limits = RowLimits { window_bytes, window_memory, ..SMALL_ROWS };
         let whole = rows(&groups(&events, limits, usize::MAX));
         let mut got: BTreeMap<HalfKey, BTreeMap<u64, u8>> = BTreeMap::new();
         for (row, bytes) in &whole {
