@@ -5,13 +5,19 @@ usage: check_readers.py DIR...
 
 DuckDB, pandas, Polars and pyarrow read flows.parquet and gaps.parquet, each in its own way, and
 Python's csv module reads flows.csv where there is one. Names, types, nulls, times and values must
-be as published. A directory whose tables are empty is checked like any other. One line is printed
-per reader; the exit status is 1 if anything failed, 2 on wrong usage.
+be as published. A directory whose tables are empty is checked like any other.
+
+Where payload is in a table (--payload parquet), all four read its parts, too, and the queries of the
+README find what stands in them. Where there are digests (--hash sha256), payload files must have
+them, and so must what the table's rows come to when they are put together.
+
+One line is printed per reader; the exit status is 1 if anything failed, 2 on wrong usage.
 
 All four libraries must be installed; a missing one is a failure, not a reader that passed.
 """
 
 import csv
+import hashlib
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -50,6 +56,7 @@ GAPS = parse("""
     flow_id i64, direction name, stream_offset i64, length i64, cause name, elided bool
 """)
 TABLES = {"flows": FLOWS, "gaps": GAPS}
+PAYLOAD = parse("flow_id i64, direction name, stream_offset i64, data bytes")
 TIMES = [("first_ts", "first_ts_ns"), ("last_ts", "last_ts_ns")]
 
 
@@ -265,6 +272,138 @@ def check_csv(directory, wanted):
     return f"Python {sys.version.split()[0]}"
 
 
+def payload_parts(directory):
+    return sorted((directory / "payload").glob("*.parquet"))
+
+
+def payload_pyarrow(directory):
+    """The rows of the payload table, sorted: (flow_id, direction, stream_offset, data)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = [pa.int64(), pa.dictionary(pa.int8(), pa.string()), pa.int64(), pa.binary()]
+    rows = []
+    for part in payload_parts(directory):
+        data = pq.ParquetFile(part).read()
+        got = [(field.name, field.type, field.nullable) for field in data.schema]
+        wanted = [(name, kind, False) for (name, _, _), kind in zip(PAYLOAD, types)]
+        expect_equal(got, wanted, f"{part.name}: names and types")
+        data.validate(full=True)
+        expect(b"bulkreasm.config" in (data.schema.metadata or {}), f"{part.name}: no footer key")
+        rows += zip(*(data[name].to_pylist() for name, _, _ in PAYLOAD))
+    return sorted(rows)
+
+
+# The query of the README: the string in a row, or from a row into the next.
+ACROSS_ROWS = """
+    SELECT flow_id, direction, stream_offset FROM (
+        SELECT *, CASE WHEN lead(stream_offset) OVER w = stream_offset + octet_length(data)
+                       THEN lead(data) OVER w END AS next
+        FROM payload WINDOW w AS (PARTITION BY flow_id, direction ORDER BY stream_offset))
+    WHERE contains((data || coalesce(next[:{rest}], ''::BLOB))::VARCHAR, ?::BLOB::VARCHAR)
+"""
+
+
+def payload_duckdb(directory, rows):
+    import duckdb
+
+    db = duckdb.connect()
+    path = str(directory / "payload" / "*.parquet").replace("'", "''")
+    db.execute(f"CREATE VIEW payload AS SELECT * FROM read_parquet('{path}')")
+    got = [row[:2] for row in db.execute("DESCRIBE payload").fetchall()]
+    types = ["BIGINT", "VARCHAR", "BIGINT", "BLOB"]
+    expect_equal(got, [(name, kind) for (name, _, _), kind in zip(PAYLOAD, types)], "types")
+    for row, after in list(zip(rows, rows[1:]))[:: max(1, len(rows) // 3)]:
+        middle = len(row[3]) // 2
+        string = row[3][middle : middle + 12]
+        query = "SELECT flow_id, direction, stream_offset FROM payload WHERE "
+        query += "contains(data::VARCHAR, ?::BLOB::VARCHAR)"
+        expect(row[:3] in db.execute(query, [string]).fetchall(), f"{string!r} not found")
+        if after[:2] == row[:2] and after[2] == row[2] + len(row[3]):
+            string = row[3][-6:] + after[3][:6]
+            query = ACROSS_ROWS.format(rest=len(string) - 1)
+            expect(row[:3] in db.execute(query, [string]).fetchall(), f"{string!r} not found")
+    return sorted(db.execute("SELECT * FROM payload").fetchall())
+
+
+def payload_pandas(directory, _):
+    import pandas as pd
+
+    rows = []
+    for part in payload_parts(directory):
+        frame = pd.read_parquet(part)
+        rows += zip(*(frame[name] for name, _, _ in PAYLOAD))
+    return sorted(rows)
+
+
+def payload_polars(directory, _):
+    import polars as pl
+
+    path = str(directory / "payload" / "*.parquet")
+    frame = pl.read_parquet(path, hive_partitioning=False)
+    expect(frame.schema["data"] == pl.Binary, f"data: {frame.schema['data']}")
+    return sorted(frame.rows())
+
+
+def expect_digests(directory, flows, contents):
+    """Each half-stream's content has the digest of its row, where the run took digests."""
+    count = 0
+    for direction in ("c2s", "s2c"):
+        columns = (flows["flow_id"], flows[f"{direction}_path"], flows[f"{direction}_sha256"])
+        for flow_id, path, digest in zip(*columns):
+            if path is not None and digest is not None:
+                got = hashlib.sha256(contents(flow_id, direction, path)).hexdigest()
+                expect(got == digest, f"{flow_id}.{direction}: other bytes than its digest")
+                count += 1
+    return count
+
+
+def put_together(rows, gaps):
+    """What the payload files would hold, by half-stream: holes as zeros, elided ones closed up."""
+    elided = {}
+    for gap in zip(gaps["flow_id"], gaps["direction"], gaps["stream_offset"], gaps["length"],
+                   gaps["elided"]):
+        if gap[4]:
+            elided.setdefault(gap[:2], []).append(gap[2:4])
+    contents = {}
+    for flow_id, direction, offset, data in rows:
+        content = contents.setdefault((flow_id, direction), bytearray())
+        closed = elided.get((flow_id, direction), [])
+        position = offset - sum(length for start, length in closed if start < offset)
+        expect(position >= len(content), f"{flow_id}.{direction}: rows overlap at {offset}")
+        content.extend(bytes(position - len(content)))
+        content.extend(data)
+    return contents
+
+
+def check_payload(directory, wanted):
+    """Checks the payload table and digests; yields (reader, what came of it)."""
+    flows = wanted["flows"]
+    if not payload_parts(directory):
+        count = expect_digests(
+            directory, flows, lambda _flow, _direction, path: (directory / path).read_bytes()
+        )
+        yield "payload files", f"{count} digests"
+        return
+    rows = payload_pyarrow(directory)
+    contents = put_together(rows, wanted["gaps"])
+    count = expect_digests(
+        directory, flows, lambda flow_id, direction, _: contents[flow_id, direction]
+    )
+    written = [
+        (flow_id, direction)
+        for direction in ("c2s", "s2c")
+        for flow_id, path in zip(flows["flow_id"], flows[f"{direction}_path"])
+        if path is not None
+    ]
+    expect_equal(sorted(contents), sorted(written), "half-streams with rows")
+    yield "payload table, pyarrow", f"{len(rows)} rows, {count} digests"
+    readers = {"duckdb": payload_duckdb, "pandas": payload_pandas, "polars": payload_polars}
+    for reader, read in readers.items():
+        expect_equal(read(directory, rows), rows, reader)
+        yield f"payload table, {reader}", "the same rows"
+
+
 def check(directory):
     """Checks one directory; answers whether all readers passed."""
     try:
@@ -287,6 +426,12 @@ def check(directory):
         except Exception as error:
             print(f"{directory}: {reader}: FAILED: {error!r}")
             passed = False
+    try:
+        for reader, result in check_payload(directory, wanted):
+            print(f"{directory}: {reader}: ok ({result})")
+    except Exception as error:
+        print(f"{directory}: payload: FAILED: {error!r}")
+        passed = False
     return passed
 
 

@@ -28,8 +28,21 @@ pub const SECOND_NS: i64 = 1_000_000_000;
 pub enum PayloadMode {
     /// One file per stream direction.
     Files,
+    /// One table of all payload, in parts.
+    Parquet,
     /// Only the summary.
     None,
+}
+
+/// What is written of payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PayloadConfig {
+    /// In which form.
+    pub mode: PayloadMode,
+    /// A half-stream with fewer captured bytes is not written; 0 and 1 leave out none.
+    pub min_bytes: u64,
+    /// Digest each half-stream.
+    pub sha256: bool,
 }
 
 /// What becomes of holes in payload files.
@@ -143,8 +156,8 @@ pub struct Config {
     pub threads: Option<usize>,
     /// Map the input into memory (or read it in blocks).
     pub mmap: bool,
-    /// What happens to payload.
-    pub payload: PayloadMode,
+    /// What is written of payload.
+    pub payload: PayloadConfig,
     /// What becomes of holes.
     pub gaps: GapMode,
     /// Write `flows.csv` too.

@@ -147,6 +147,30 @@ fn a_filter_keeps_the_same_flows_however_divided() {
 }
 
 #[test]
+fn payload_parts_and_digests_are_the_same_bytes_however_divided() {
+    let table = ["--payload", "parquet", "--hash", "sha256"];
+    all_agree(&captures::own(), &table);
+    let more = ["--min-bytes", "2000", "--memory-limit", "300K", "--no-mmap"];
+    all_agree(&captures::own(), &[&table[..], &more[..]].concat());
+    let files = [
+        "--hash",
+        "sha256",
+        "--min-bytes",
+        "2000",
+        "--max-gap",
+        "500",
+    ];
+    all_agree(&captures::own(), &files);
+}
+
+#[test]
+fn foreign_captures_give_the_same_payload_parts_however_divided() {
+    if let Some(captures) = captures::foreign() {
+        all_agree(&captures, &["--payload", "parquet", "--hash", "sha256"]);
+    }
+}
+
+#[test]
 fn foreign_captures_give_the_same_bytes_however_divided() {
     if let Some(captures) = captures::foreign() {
         all_agree(&captures, &[]);

@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 use super::units;
 use crate::config::{
     BatchConfig, ChecksumMode, Config, DecodeConfig, FragmentPolicy, GapMode, OverlapPolicy,
-    PayloadMode, PolicyMap, PolicyRule, ReassemblyConfig, SHARDS, Timeouts, Track,
+    PayloadConfig, PayloadMode, PolicyMap, PolicyRule, ReassemblyConfig, SHARDS, Timeouts, Track,
 };
 use crate::filter::Filter;
 
@@ -81,6 +81,14 @@ pub(super) struct Args {
     /// What becomes of payload
     #[arg(long, value_name = "HOW", value_enum, default_value_t = PayloadArg::Files)]
     payload: PayloadArg,
+
+    /// Write no payload of a stream direction with fewer captured bytes than this
+    #[arg(long, value_name = "SIZE", default_value = "0", value_parser = units::size)]
+    min_bytes: u64,
+
+    /// Digest the payload of each stream direction, as a column of the summary
+    #[arg(long, value_name = "HOW", value_enum)]
+    hash: Option<HashArg>,
 
     /// What becomes of holes in payload files
     #[arg(long, value_name = "HOW", value_enum, default_value_t = GapsArg::Zero)]
@@ -161,8 +169,16 @@ enum TrackArg {
 enum PayloadArg {
     /// One file per stream direction
     Files,
+    /// One table of all payload, in parts that DuckDB and others read as one
+    Parquet,
     /// Only the summary
     None,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum HashArg {
+    /// SHA-256 of the payload file, written or not
+    Sha256,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -198,9 +214,14 @@ impl Args {
             force: self.force,
             threads: self.threads.map(usize::from),
             mmap: !self.no_mmap,
-            payload: match self.payload {
-                PayloadArg::Files => PayloadMode::Files,
-                PayloadArg::None => PayloadMode::None,
+            payload: PayloadConfig {
+                mode: match self.payload {
+                    PayloadArg::Files => PayloadMode::Files,
+                    PayloadArg::Parquet => PayloadMode::Parquet,
+                    PayloadArg::None => PayloadMode::None,
+                },
+                min_bytes: self.min_bytes,
+                sha256: self.hash == Some(HashArg::Sha256),
             },
             gaps,
             csv: self.csv,

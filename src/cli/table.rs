@@ -59,6 +59,23 @@ pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Ve
             count(report.evicted)
         ));
     }
+    let anomaly = |name: &str| manifest.anomalies.get(name).copied().unwrap_or(0);
+    let early = anomaly("half_streams_written_below_minimum");
+    if early > 0 {
+        all.push(format!(
+            "{} stream directions were written although they may have fewer bytes than \
+             --min-bytes, for want of memory; their segments are very small",
+            count(early)
+        ));
+    }
+    let undigested = anomaly("half_streams_without_digest");
+    if undigested > 0 {
+        all.push(format!(
+            "{} stream directions have no digest, since data came too late for it; digest their \
+             files, or run with --payload files",
+            count(undigested)
+        ));
+    }
     if verbose {
         all.extend(details(report));
     }
@@ -231,12 +248,21 @@ fn speed(report: &RunReport) -> String {
 
 fn output(config: &Config, report: &RunReport) -> String {
     let outputs = &report.manifest.outputs;
-    let tables = outputs.iter().filter(|(name, _)| !name.ends_with('/'));
+    let tables = outputs.iter().filter(|(name, _)| !name.contains('/'));
     let tables: u64 = tables.map(|(_, output)| output.bytes).sum();
-    let files = match config.payload {
+    let files = match config.payload.mode {
         PayloadMode::Files => {
             let files = outputs.get("streams/").and_then(|output| output.files);
             format!("{} payload files, ", count(files.unwrap_or(0)))
+        }
+        PayloadMode::Parquet => {
+            let parts = outputs.iter().filter(|(name, _)| name.contains('/'));
+            let bytes_of_parts = parts.clone().map(|(_, output)| output.bytes).sum();
+            format!(
+                "{} payload parts of {}, ",
+                count(parts.count() as u64),
+                bytes(bytes_of_parts)
+            )
         }
         PayloadMode::None => String::new(),
     };

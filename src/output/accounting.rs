@@ -84,9 +84,13 @@ pub struct PayloadAccounting {
     pub spanned: u64,
     /// Those of `duplicate` whose kept byte was no longer at hand to compare with.
     pub unverified: u64,
-    /// Written to payload files; absent where the run writes none.
+    /// Written to payload files or parts; absent where the run writes none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub written: Option<u64>,
+    /// Not written, since their half-stream has fewer bytes than the user asked for; absent where
+    /// the run writes none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub below_minimum: Option<u64>,
 }
 
 impl PayloadAccounting {
@@ -175,7 +179,7 @@ impl Accounting {
     }
 
     /// Counts flows whose rows are written.
-    pub fn add_flows(&mut self, records: &[FlowRecord]) {
+    pub fn add_flows<'a>(&mut self, records: impl IntoIterator<Item = &'a FlowRecord>) {
         for record in records {
             self.flows.count += 1;
             self.flows.complete += u64::from(record.complete);
@@ -242,7 +246,11 @@ impl Accounting {
             payload.duplicate,
         )?;
         if let Some(written) = payload.written {
-            equal("payload written = unique payload", written, payload.unique)?;
+            equal(
+                "payload written + payload below the minimum = unique payload",
+                written + payload.below_minimum.unwrap_or(0),
+                payload.unique,
+            )?;
         }
         equal(
             "flows = flows by conn_state",
@@ -366,7 +374,8 @@ mod tests {
             bad_checksum_segments: 2,
             spanned: 25,
             unverified: 8,
-            written: Some(16),
+            written: Some(13),
+            below_minimum: Some(3),
         };
         accounting.flows.count = 2;
         accounting.flows.packets = 6;
@@ -399,11 +408,12 @@ mod tests {
     /// Each identity, broken alone, is the one that is named.
     #[test]
     fn what_does_not_is_named() {
-        let breaks: [(Break, &str); 13] = [
+        let breaks: [(Break, &str); 14] = [
             (|a| a.frames.total += 1, "frames = tcp"),
             (|a| a.payload.captured += 1, "captured payload ="),
             (|a| a.payload.unverified += 1, "unverified payload"),
             (|a| a.payload.written = Some(15), "payload written"),
+            (|a| a.payload.below_minimum = None, "payload written"),
             (
                 |a| add_to(&mut a.flows.by_conn_state, "S0", 1),
                 "flows = flows by conn_state",

@@ -100,7 +100,7 @@ fn push_cell<R>(out: &mut String, cell: &Cell<R>, row: &R) {
         Cell::OptBool(f) => f(row).into_iter().for_each(|v| out.push_str(flag(v))),
         Cell::OptTime(f) => f(row).into_iter().for_each(|v| push_rfc3339(out, v)),
         Cell::Name(f) => out.push_str(f(row)),
-        Cell::Bytes(f) => f(row).iter().for_each(|&byte| push_hex(out, byte)),
+        Cell::Bytes(f) => push_hex(out, f(row)),
         Cell::Text(f) => {
             f(row, out);
             guard(out);

@@ -6,8 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use super::error::OutputError;
+use super::payload_part::is_part_file;
 use super::stream_path::{STREAMS_DIR, is_stream_directory, is_stream_file};
 
 /// The file whose presence means that the run completed.
@@ -22,6 +24,8 @@ pub const GAPS_FILE: &str = "gaps.parquet";
 pub const CONFLICTS_FILE: &str = "conflicts.parquet";
 /// The table of segments.
 pub const SEGMENTS_FILE: &str = "segments.parquet";
+/// The directory that holds the parts of the payload table.
+pub const PAYLOAD_DIR: &str = "payload";
 
 /// What an earlier run may have left, in the order in which it is removed: without its manifest a
 /// directory no longer claims to be complete, whatever happens next.
@@ -45,11 +49,11 @@ impl OutputDir {
     /// Creates the directory, with its parents, or takes an empty one.
     ///
     /// With `force` a directory that is not empty is taken too: an earlier run's own files are
-    /// removed, the manifest first, and nothing else is touched. Below `streams` a file is its
-    /// own if its name has the form of a payload file's.
+    /// removed, the manifest first, and nothing else is touched. Below `streams` and `payload` a
+    /// file is its own if its name has the form of those that belong there.
     ///
-    /// Fails where the path is a file, the directory is not empty, `streams` is a symbolic link,
-    /// or the file system refuses.
+    /// Fails where the path is a file, the directory is not empty, `streams` or `payload` is a
+    /// symbolic link, or the file system refuses.
     pub fn create(path: &Path, force: bool) -> Result<OutputDir, OutputError> {
         let not_a_directory = || OutputError::NotADirectory {
             path: path.to_path_buf(),
@@ -88,6 +92,18 @@ impl OutputDir {
         &self.path
     }
 
+    /// Makes the directory `name` in this one, where it is not there.
+    pub(super) fn make_directory(&self, name: &str) -> Result<(), OutputError> {
+        match rustix::fs::mkdirat(self, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(e) => Err(OutputError::io(
+                "create the directory",
+                &self.path.join(name),
+                e,
+            )),
+        }
+    }
+
     /// Opens a file that is to be called `name`, under a temporary name in the same directory.
     pub fn pending_file(&self, name: &str) -> Result<PendingFile, OutputError> {
         let temporary = self.path.join(temporary_name(name));
@@ -118,7 +134,10 @@ impl AsFd for OutputDir {
 }
 
 fn temporary_name(name: &str) -> String {
-    format!(".{name}.tmp")
+    match name.rsplit_once('/') {
+        Some((directory, name)) => format!("{directory}/.{name}.tmp"),
+        None => format!(".{name}.tmp"),
+    }
 }
 
 /// A file under a temporary name. [`PendingFile::commit`] gives it its own; dropped before that,
@@ -180,13 +199,24 @@ fn remove_earlier_run(path: &Path) -> Result<(), OutputError> {
         remove_if_there(&path.join(name))?;
         remove_if_there(&path.join(temporary_name(name)))?;
     }
-    let streams = path.join(STREAMS_DIR);
-    match streams.symlink_metadata() {
+    remove_below(&path.join(STREAMS_DIR), remove_streams)?;
+    remove_below(&path.join(PAYLOAD_DIR), |parts| {
+        remove_files(parts, is_part_file)
+    })
+}
+
+/// Empties a directory of an earlier run's, if it is there, by `remove`.
+fn remove_below(
+    directory: &Path,
+    remove: impl FnOnce(&Path) -> Result<(), OutputError>,
+) -> Result<(), OutputError> {
+    let path = || directory.to_path_buf();
+    match directory.symlink_metadata() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(OutputError::io("examine", &streams, e)),
-        Ok(m) if m.is_symlink() => Err(OutputError::SymbolicLink { path: streams }),
-        Ok(m) if !m.is_dir() => Err(OutputError::NotADirectory { path: streams }),
-        Ok(_) => remove_streams(&streams),
+        Err(e) => Err(OutputError::io("examine", directory, e)),
+        Ok(m) if m.is_symlink() => Err(OutputError::SymbolicLink { path: path() }),
+        Ok(m) if !m.is_dir() => Err(OutputError::NotADirectory { path: path() }),
+        Ok(_) => remove(directory),
     }
 }
 
@@ -203,14 +233,19 @@ fn remove_streams(streams: &Path) -> Result<(), OutputError> {
             Ok(m) if m.is_dir() => {}
             _ => continue,
         }
-        for (name, file) in entries(&directory)? {
-            if is_stream_file(&name) {
-                remove_if_there(&file)?;
-            }
-        }
-        remove_directory_if_empty(&directory)?;
+        remove_files(&directory, is_stream_file)?;
     }
     remove_directory_if_empty(streams)
+}
+
+/// Removes the files whose names `is_own` takes for a run's, and then the directory if it is empty.
+fn remove_files(directory: &Path, is_own: fn(&str) -> bool) -> Result<(), OutputError> {
+    for (name, file) in entries(directory)? {
+        if is_own(&name) {
+            remove_if_there(&file)?;
+        }
+    }
+    remove_directory_if_empty(directory)
 }
 
 /// Names and paths in a directory. Names that are not Unicode are left out: none of ours is.
@@ -292,18 +327,23 @@ mod tests {
         fs::create_dir_all(at("streams/00000")).unwrap();
         fs::create_dir_all(at("streams/00001")).unwrap();
         fs::create_dir_all(at("streams/mine")).unwrap();
+        fs::create_dir_all(at("payload")).unwrap();
         let own = [
             MANIFEST_FILE,
             FLOWS_FILE,
             ".flows.parquet.tmp",
             "streams/00000/1-1.2.3.4.5-1.2.3.4.6.c2s",
             "streams/00001/10001-1.2.3.4.5-1.2.3.4.6.s2c",
+            "payload/part-07.parquet",
+            "payload/.part-63.parquet.tmp",
         ];
         let foreign = [
             "notes.txt",
             "evidence.pcap",
             "streams/00000/notes.txt",
             "streams/mine/1-1.2.3.4.5-1.2.3.4.6.c2s",
+            "payload/part-mine.parquet",
+            "payload/.part-1.tmp",
         ];
         for name in own.iter().chain(&foreign) {
             fs::write(at(name), b"x").unwrap();
@@ -329,6 +369,10 @@ mod tests {
         let error = OutputDir::create(base.path(), true).unwrap_err();
         assert!(matches!(error, OutputError::SymbolicLink { .. }), "{error}");
         assert!(precious.exists());
+
+        fs::rename(base.path().join("streams"), base.path().join(PAYLOAD_DIR)).unwrap();
+        let error = OutputDir::create(base.path(), true).unwrap_err();
+        assert!(matches!(error, OutputError::SymbolicLink { .. }), "{error}");
     }
 
     #[test]

@@ -78,6 +78,12 @@ pub enum OutputError {
         /// Bytes that the input still gave.
         got: usize,
     },
+    /// Payload put together from fragments does not lie where it should.
+    #[error(
+        "a defragmented payload lies outside its buffer; this is a bug, please report it with this \
+         message"
+    )]
+    PayloadOutside,
 }
 
 impl OutputError {

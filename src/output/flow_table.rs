@@ -1,5 +1,7 @@
 //! `flows.parquet` and `flows.csv`: one row per flow. Adding a column is one entry here.
 
+use std::ops::Deref;
+
 use crate::config::PayloadMode;
 use crate::model::segment::first_frame;
 use crate::model::{Direction, FlowRecord, SynFacts, Timestamp};
@@ -7,18 +9,42 @@ use crate::reassembly::event::FlowName;
 
 use super::community_id::push_community_id;
 use super::csv_table::CsvTableWriter;
+use super::digests::Digest;
 use super::directory::{FLOWS_CSV_FILE, FLOWS_FILE, OutputDir};
 use super::error::OutputError;
 use super::parquet_table::{FooterFacts, ParquetTable, TableSummary};
+use super::payload_part::push_part_path;
 use super::schema::{Cell, Column, count};
 use super::stream_path::push_stream_path;
-use super::text::{floor_micros, push_ip};
+use super::text::{floor_micros, push_hex, push_ip};
 
 /// The seed of the `community_id` column: 0, which every tool has as its default.
 const COMMUNITY_ID_SEED: u16 = 0;
 
-/// The columns, in order. `payload` decides whether the path columns name files or are null.
-pub fn flow_columns(payload: PayloadMode) -> Vec<Column<FlowRecord>> {
+/// A flow with what was written of its payload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlowRow {
+    /// The flow.
+    pub record: FlowRecord,
+    /// The shard it belongs to, which is also the number of the part that holds its payload.
+    pub shard: u8,
+    /// Whether payload was written, by direction.
+    pub written: [bool; 2],
+    /// Digests of the payload, by direction.
+    pub sha256: [Option<Digest>; 2],
+}
+
+/// Nearly every column is one of the flow's own facts.
+impl Deref for FlowRow {
+    type Target = FlowRecord;
+
+    fn deref(&self) -> &FlowRecord {
+        &self.record
+    }
+}
+
+/// The columns, in order. `payload` decides what the path columns name.
+pub fn flow_columns(payload: PayloadMode) -> Vec<Column<FlowRow>> {
     let mut columns = identity_columns();
     columns.extend(time_columns());
     columns.extend(state_columns());
@@ -28,9 +54,9 @@ pub fn flow_columns(payload: PayloadMode) -> Vec<Column<FlowRecord>> {
     columns
 }
 
-type FlowCell = Cell<FlowRecord>;
+type FlowCell = Cell<FlowRow>;
 
-fn identity_columns() -> Vec<Column<FlowRecord>> {
+fn identity_columns() -> Vec<Column<FlowRow>> {
     vec![
         Column::new("flow_id", FlowCell::I64(|r| count(r.flow_id))).delta(),
         Column::new(
@@ -77,7 +103,7 @@ fn identity_columns() -> Vec<Column<FlowRecord>> {
     ]
 }
 
-fn time_columns() -> Vec<Column<FlowRecord>> {
+fn time_columns() -> Vec<Column<FlowRow>> {
     fn micros(time: Timestamp) -> Option<i64> {
         time.ns().map(floor_micros)
     }
@@ -96,7 +122,7 @@ fn time_columns() -> Vec<Column<FlowRecord>> {
     ]
 }
 
-fn state_columns() -> Vec<Column<FlowRecord>> {
+fn state_columns() -> Vec<Column<FlowRow>> {
     vec![
         Column::new("conn_state", FlowCell::Name(|r| r.conn_state.name())),
         Column::new("history", FlowCell::Text(|r, out| out.push_str(&r.history))),
@@ -106,15 +132,20 @@ fn state_columns() -> Vec<Column<FlowRecord>> {
 }
 
 /// The columns of one direction; `D` is its place in [`FlowRecord::halves`].
-fn half_columns<const D: usize>(payload: PayloadMode) -> Vec<Column<FlowRecord>> {
-    fn syn<const D: usize>(record: &FlowRecord) -> Option<&SynFacts> {
+fn half_columns<const D: usize>(payload: PayloadMode) -> Vec<Column<FlowRow>> {
+    fn syn<const D: usize>(record: &FlowRow) -> Option<&SynFacts> {
         record.halves[D].syn.as_ref()
     }
     let prefix = Direction::BOTH[D].name();
     let column = |name: &str, cell: FlowCell| Column::new(format!("{prefix}_{name}"), cell);
     let path = match payload {
-        PayloadMode::Files => FlowCell::OptText(push_path_if_written::<D>),
-        PayloadMode::None => FlowCell::OptText(|_, _| false),
+        PayloadMode::Parquet => FlowCell::OptText(|r, out| {
+            if r.written[D] {
+                push_part_path(out, r.shard);
+            }
+            r.written[D]
+        }),
+        PayloadMode::Files | PayloadMode::None => FlowCell::OptText(push_path_if_written::<D>),
     };
     vec![
         column("packets", FlowCell::I64(|r| count(r.halves[D].packets))),
@@ -181,13 +212,21 @@ fn half_columns<const D: usize>(payload: PayloadMode) -> Vec<Column<FlowRecord>>
             FlowCell::OptBool(|r| syn::<D>(r).map(|s| s.options.sack_permitted)),
         ),
         column("path", path).plain(),
-        // Always null until the run computes digests; the column is there so that queries written
-        // today work then.
-        column("sha256", FlowCell::OptText(|_, _| false)),
+        column(
+            "sha256",
+            FlowCell::OptText(|r, out| {
+                let digest = &r.sha256[D];
+                if let Some(digest) = digest {
+                    push_hex(out, &digest[..]);
+                }
+                digest.is_some()
+            }),
+        )
+        .plain(),
     ]
 }
 
-fn place_columns() -> Vec<Column<FlowRecord>> {
+fn place_columns() -> Vec<Column<FlowRow>> {
     vec![
         // The flow's id is the number of its first frame; readers need not know that.
         Column::new(
@@ -200,10 +239,8 @@ fn place_columns() -> Vec<Column<FlowRecord>> {
     ]
 }
 
-/// A half-stream without a byte has no file.
-fn push_path_if_written<const D: usize>(record: &FlowRecord, out: &mut String) -> bool {
-    let written = record.halves[D].stream_bytes > 0;
-    if written {
+fn push_path_if_written<const D: usize>(record: &FlowRow, out: &mut String) -> bool {
+    if record.written[D] {
         let name = FlowName {
             flow_id: record.flow_id,
             key: record.key,
@@ -211,11 +248,11 @@ fn push_path_if_written<const D: usize>(record: &FlowRecord, out: &mut String) -
         };
         push_stream_path(out, &name, Direction::BOTH[D]);
     }
-    written
+    record.written[D]
 }
 
 /// Writes `flows.parquet`.
-pub struct FlowTableWriter(ParquetTable<FlowRecord>);
+pub struct FlowTableWriter(ParquetTable<FlowRow>);
 
 impl FlowTableWriter {
     /// Begins the table in `dir`.
@@ -229,7 +266,7 @@ impl FlowTableWriter {
 
     /// Appends flows, in the order in which their rows are to stand. The file's bytes do not
     /// depend on how many come in one call.
-    pub fn write(&mut self, flows: &[FlowRecord]) -> Result<(), OutputError> {
+    pub fn write(&mut self, flows: &[FlowRow]) -> Result<(), OutputError> {
         self.0.write(flows)
     }
 
@@ -240,7 +277,7 @@ impl FlowTableWriter {
 }
 
 /// Writes `flows.csv`.
-pub struct FlowCsvWriter(CsvTableWriter<FlowRecord>);
+pub struct FlowCsvWriter(CsvTableWriter<FlowRow>);
 
 impl FlowCsvWriter {
     /// Begins the table in `dir`.
@@ -249,7 +286,7 @@ impl FlowCsvWriter {
     }
 
     /// Appends flows, in the order in which their rows are to stand.
-    pub fn write(&mut self, flows: &[FlowRecord]) -> Result<(), OutputError> {
+    pub fn write(&mut self, flows: &[FlowRow]) -> Result<(), OutputError> {
         self.0.write(flows)
     }
 

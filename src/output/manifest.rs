@@ -165,16 +165,6 @@ impl From<super::TableSummary> for OutputFacts {
     }
 }
 
-impl From<super::PayloadTotals> for OutputFacts {
-    fn from(totals: super::PayloadTotals) -> OutputFacts {
-        OutputFacts {
-            rows: None,
-            files: Some(totals.files),
-            bytes: totals.bytes,
-        }
-    }
-}
-
 /// How long the run took, on what.
 #[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Timings {

@@ -1,4 +1,4 @@
-//! Payload files, tables and the manifest.
+//! Payload, tables and the manifest.
 //!
 //! A table is a list of [`Column`]s: name, type and what it takes from a row stand in one entry,
 //! which Parquet and CSV both read. A file is written under a temporary name and renamed when it is
@@ -11,13 +11,18 @@ pub mod community_id;
 pub mod conflicts_table;
 pub mod csv_table;
 pub mod descriptors;
+pub mod digests;
 pub mod directory;
 pub mod error;
 pub mod flow_table;
 pub mod gaps_table;
 pub mod manifest;
+mod minimum;
 pub mod parquet_table;
+pub mod payload;
 pub mod payload_files;
+mod payload_part;
+mod payload_rows;
 pub mod schema;
 pub mod segments_table;
 pub mod stream_path;
@@ -29,11 +34,11 @@ pub use csv_table::CsvTableWriter;
 pub use descriptors::DescriptorBudget;
 pub use directory::OutputDir;
 pub use error::OutputError;
-pub use flow_table::{FlowCsvWriter, FlowTableWriter};
+pub use flow_table::{FlowCsvWriter, FlowRow, FlowTableWriter};
 pub use gaps_table::GapTableWriter;
 pub use manifest::Manifest;
 pub use parquet_table::{FooterFacts, TableSummary};
-pub use payload_files::{PayloadTotals, PayloadWriter};
+pub use payload::{PayloadOutput, PayloadTotals};
 pub use schema::Column;
 pub use segments_table::SegmentTableWriter;
 pub use stream_path::stream_path;
@@ -44,5 +49,7 @@ pub const SCHEMA_VERSION: u32 = 1;
 
 #[cfg(test)]
 mod payload_files_tests;
+#[cfg(test)]
+mod payload_tests;
 #[cfg(test)]
 mod table_tests;

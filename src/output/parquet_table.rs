@@ -45,7 +45,7 @@ pub struct FooterFacts {
 }
 
 impl FooterFacts {
-    fn key_values(&self) -> Vec<KeyValue> {
+    pub(super) fn key_values(&self) -> Vec<KeyValue> {
         let pair = |key: &str, value: String| KeyValue::new(format!("bulkreasm.{key}"), value);
         vec![
             pair("schema_version", SCHEMA_VERSION.to_string()),

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::ops::{AddAssign, Range};
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -15,12 +15,13 @@ use hashbrown::HashMap;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::model::{Direction, Payload, PayloadSource};
+use crate::model::{Direction, PayloadSource};
 use crate::reassembly::event::{FlowName, StreamData};
 
 use super::descriptors::{DescriptorBudget, Permit};
 use super::directory::OutputDir;
 use super::error::OutputError;
+use super::payload::{HalfKey, read_all};
 use super::stream_path::{STREAMS_DIR, stream_path};
 
 /// Most pieces that one `pwritev` takes (`IOV_MAX` of Linux and the BSDs).
@@ -28,24 +29,15 @@ const MOST_PIECES: usize = 1024;
 
 /// What was written so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct PayloadTotals {
+pub struct FileTotals {
     /// Files created.
     pub files: u64,
     /// Payload bytes written; holes are not in it.
     pub bytes: u64,
 }
 
-impl AddAssign for PayloadTotals {
-    fn add_assign(&mut self, other: PayloadTotals) {
-        self.files += other.files;
-        self.bytes += other.bytes;
-    }
-}
-
-type FileKey = (u64, Direction);
-
 /// Queue entry in the order of writing: whose, where, and its index in the queue.
-type Piece = (FileKey, u64, usize);
+type Piece = (HalfKey, u64, usize);
 
 /// A file that was created and whose flow goes on.
 #[derive(Debug)]
@@ -64,15 +56,15 @@ pub struct PayloadWriter {
     /// Reused from flush to flush.
     order: Vec<Piece>,
     ended: Vec<u64>,
-    live: HashMap<FileKey, Live>,
+    live: HashMap<HalfKey, Live>,
     /// Files kept open, least recently used first. An entry counts only if the file is still open
     /// and was last used in the flush that the entry names; others are left over and skipped.
-    recent: VecDeque<(FileKey, u64)>,
+    recent: VecDeque<(HalfKey, u64)>,
     /// Files kept open.
     open: usize,
     /// Number of this flush.
     now: u64,
-    totals: PayloadTotals,
+    totals: FileTotals,
 }
 
 impl PayloadWriter {
@@ -88,7 +80,7 @@ impl PayloadWriter {
             recent: VecDeque::new(),
             open: 0,
             now: 0,
-            totals: PayloadTotals::default(),
+            totals: FileTotals::default(),
         }
     }
 
@@ -103,7 +95,7 @@ impl PayloadWriter {
     }
 
     /// What this writer wrote.
-    pub fn totals(&self) -> PayloadTotals {
+    pub fn totals(&self) -> FileTotals {
         self.totals
     }
 
@@ -175,7 +167,7 @@ impl PayloadWriter {
     fn open_file(
         &mut self,
         flow: &FlowName,
-        key: FileKey,
+        key: HalfKey,
     ) -> Result<(OwnedFd, Option<Permit>), OutputError> {
         let known = self.live.get_mut(&key);
         let created = known.is_some();
@@ -219,13 +211,7 @@ impl PayloadWriter {
             .rsplit_once('/')
             .map_or(STREAMS_DIR, |(parent, _)| parent);
         for directory in [STREAMS_DIR, parent] {
-            match rustix::fs::mkdirat(&*self.dir, directory, Mode::from_raw_mode(0o777)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(e) => {
-                    let path = self.dir.path().join(directory);
-                    return Err(OutputError::io("create the directory", &path, e));
-                }
-            }
+            self.dir.make_directory(directory)?;
         }
         Ok(())
     }
@@ -326,12 +312,7 @@ fn write_run(
 ) -> Result<u64, RunError> {
     let mut bytes: Vec<Cow<'_, [u8]>> = Vec::with_capacity(run.len());
     for piece in run {
-        let payload = &queue[piece.2].payload;
-        let got = payload.bytes(source);
-        if got.len() != payload.len() as usize {
-            return Err(missing(payload, got.len()));
-        }
-        bytes.push(got);
+        bytes.push(read_all(&queue[piece.2].payload, source).map_err(RunError::Short)?);
     }
     let mut slices: Vec<IoSlice<'_>> = bytes.iter().map(|b| IoSlice::new(b)).collect();
     let position = run.first().map_or(0, |piece| piece.1);
@@ -363,20 +344,6 @@ fn write_all_at(
         }
     }
     Ok(written)
-}
-
-fn missing(payload: &Payload, got: usize) -> RunError {
-    match payload {
-        Payload::Input { at, len } => RunError::Short(OutputError::InputChanged {
-            file: at.file(),
-            offset: at.offset(),
-            wanted: *len,
-            got,
-        }),
-        Payload::Owned { .. } => RunError::Write(io::Error::other(
-            "a defragmented payload lies outside its buffer, which is a bug; please report it",
-        )),
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{DescriptorBudget, OutputDir, OutputError, PayloadTotals, PayloadWriter, stream_path};
+use super::payload_files::{FileTotals, PayloadWriter};
+use super::{DescriptorBudget, OutputDir, OutputError, stream_path};
 use crate::model::{Direction, Endpoint, FlowKey, InputPos, Payload, PayloadSource};
 use crate::reassembly::event::{FlowName, StreamData};
 
@@ -22,13 +23,13 @@ impl PayloadSource for Copying {
     }
 }
 
-fn input() -> Vec<u8> {
+pub(super) fn input() -> Vec<u8> {
     (0..4096u32)
         .map(|i| u8::try_from(i * 7 % 251).unwrap() | 1)
         .collect()
 }
 
-fn flow(flow_id: u64) -> FlowName {
+pub(super) fn flow(flow_id: u64) -> FlowName {
     let (key, client) = FlowKey::v4(
         Endpoint::v4([10, 0, 0, 1], 1000),
         Endpoint::v4([10, 0, 0, 2], 80),
@@ -108,7 +109,7 @@ fn bytes_stand_at_their_position_in_any_order() {
         ),
     ]);
     assert_eq!(files(base.path()), expected);
-    assert_eq!(writer.totals(), PayloadTotals { files: 2, bytes: 7 });
+    assert_eq!(writer.totals(), FileTotals { files: 2, bytes: 7 });
 }
 
 #[test]

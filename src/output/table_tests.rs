@@ -15,7 +15,7 @@ use super::flow_table::flow_columns;
 use super::gaps_table::gap_columns;
 use super::parquet_table::ROW_GROUP_ROWS;
 use super::schema::arrow_schema;
-use super::{FlowCsvWriter, FlowTableWriter, FooterFacts, GapTableWriter, OutputDir};
+use super::{FlowCsvWriter, FlowRow, FlowTableWriter, FooterFacts, GapTableWriter, OutputDir};
 use crate::config::PayloadMode;
 use crate::model::{
     ClientBy, ConnState, Direction, Encapsulation, EndReason, Endpoint, FlowKey, FlowRecord, Gap,
@@ -71,13 +71,22 @@ fn described(schema: &arrow_schema::Schema) -> String {
 
 #[test]
 fn columns_are_as_published() {
-    for mode in [PayloadMode::Files, PayloadMode::None] {
+    for mode in [PayloadMode::Files, PayloadMode::Parquet, PayloadMode::None] {
         assert_eq!(described(&arrow_schema(&flow_columns(mode))), FLOW_COLUMNS);
     }
     assert_eq!(described(&arrow_schema(&gap_columns())), GAP_COLUMNS);
 }
 
-fn record(flow_id: u64) -> FlowRecord {
+fn record(flow_id: u64) -> FlowRow {
+    FlowRow {
+        record: flow(flow_id),
+        shard: 7,
+        written: [true, false],
+        sha256: [Some([0xab; 32]), None],
+    }
+}
+
+fn flow(flow_id: u64) -> FlowRecord {
     let low = u8::try_from(flow_id % 200).unwrap();
     let (key, client) = FlowKey::v4(
         Endpoint::v4([192, 168, 1, low], 40_000),
@@ -126,9 +135,9 @@ fn record(flow_id: u64) -> FlowRecord {
 }
 
 /// A flow of which little is known.
-fn sparse_record(flow_id: u64) -> FlowRecord {
+fn sparse_record(flow_id: u64) -> FlowRow {
     let (key, client) = FlowKey::v6(Endpoint::v6([0xfe; 16], 1), Endpoint::v6([0; 16], 2));
-    FlowRecord {
+    let record = FlowRecord {
         key,
         client,
         encapsulation: Encapsulation {
@@ -143,7 +152,13 @@ fn sparse_record(flow_id: u64) -> FlowRecord {
         history: String::new(),
         halves: Default::default(),
         complete: false,
-        ..record(flow_id)
+        ..flow(flow_id)
+    };
+    FlowRow {
+        record,
+        shard: 63,
+        written: [false; 2],
+        sha256: [None; 2],
     }
 }
 
@@ -153,7 +168,7 @@ fn footer() -> FooterFacts {
     }
 }
 
-fn write_flows(base: &Path, mode: PayloadMode, calls: &[&[FlowRecord]]) -> Vec<u8> {
+fn write_flows(base: &Path, mode: PayloadMode, calls: &[&[FlowRow]]) -> Vec<u8> {
     let dir = OutputDir::create(base, true).unwrap();
     let mut table = FlowTableWriter::create(&dir, mode, &footer()).unwrap();
     for rows in calls {
@@ -216,6 +231,7 @@ fn flows_read_back_as_written() {
         text("c2s_path", 0),
         "streams/00000/7-192.168.1.7.40000-10.0.0.1.443.c2s"
     );
+    assert_eq!(text("c2s_sha256", 0), "ab".repeat(32));
     assert!(column("c2s_sack_permitted").as_boolean().value(0));
     let names = column("client_by").as_dictionary::<Int8Type>();
     let names = names.downcast_dict::<arrow_array::StringArray>().unwrap();
@@ -237,7 +253,6 @@ fn flows_read_back_as_written() {
             "inner_vlan",
             "tunnel",
             "ack_rtt_ns",
-            "c2s_sha256",
             "s2c_isn",
             "s2c_mss",
             "s2c_wscale",
@@ -261,16 +276,21 @@ fn flows_read_back_as_written() {
 }
 
 #[test]
-fn no_path_where_no_payload_is_written() {
+fn the_path_is_that_of_the_part_or_null_where_nothing_is_written() {
     let base = tempfile::tempdir().unwrap();
-    write_flows(base.path(), PayloadMode::None, &[&[record(7)]]);
+    write_flows(base.path(), PayloadMode::Parquet, &[&[record(7)]]);
     let (_, batches) = read(&base.path().join(FLOWS_FILE));
-    assert!(batches[0].column_by_name("c2s_path").unwrap().is_null(0));
+    let paths = ["c2s_path", "s2c_path"].map(|name| batches[0].column_by_name(name).unwrap());
+    assert_eq!(
+        paths[0].as_string::<i32>().value(0),
+        "payload/part-07.parquet"
+    );
+    assert!(paths[1].is_null(0));
 }
 
 #[test]
 fn bytes_depend_on_rows_alone() {
-    let rows: Vec<FlowRecord> = (1..=ROW_GROUP_ROWS as u64 + 5_000)
+    let rows: Vec<FlowRow> = (1..=ROW_GROUP_ROWS as u64 + 5_000)
         .map(|i| {
             if i % 3 == 0 {
                 sparse_record(i)
@@ -281,7 +301,7 @@ fn bytes_depend_on_rows_alone() {
         .collect();
     let base = tempfile::tempdir().unwrap();
     let whole = write_flows(base.path(), PayloadMode::Files, &[&rows]);
-    let mut calls: Vec<&[FlowRecord]> = vec![&rows[..0], &rows[..1], &rows[1..100]];
+    let mut calls: Vec<&[FlowRow]> = vec![&rows[..0], &rows[..1], &rows[1..100]];
     calls.extend(rows[100..].chunks(7_777));
     let single = rayon::ThreadPoolBuilder::new()
         .num_threads(1)

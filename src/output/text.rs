@@ -21,11 +21,6 @@ pub(super) fn push_ip(out: &mut String, ip: IpAddr) {
     }
 }
 
-/// Appends a byte as two hexadecimal digits.
-pub(super) fn push_hex(out: &mut String, byte: u8) {
-    let _ = write!(out, "{byte:02x}");
-}
-
 /// Appends a number in decimal.
 pub(super) fn push_unsigned(out: &mut String, mut value: u64) {
     let mut digits = [b'0'; 20];
@@ -48,6 +43,13 @@ pub(super) fn push_signed(out: &mut String, value: i64) {
         out.push('-');
     }
     push_unsigned(out, value.unsigned_abs());
+}
+
+/// Appends bytes as hexadecimal digits in lower case.
+pub(super) fn push_hex(out: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        let _ = write!(out, "{byte:02x}");
+    }
 }
 
 /// Microseconds since the Unix epoch of a time in nanoseconds: the one at or before it.
@@ -173,6 +175,9 @@ mod tests {
     #[test]
     fn numbers_and_addresses() {
         let mut out = String::new();
+        push_hex(&mut out, &[0, 0x0a, 0xff]);
+        assert_eq!(out, "000aff");
+        out.clear();
         for value in [0, 9, 10, 1234, i64::MAX, -7, i64::MIN] {
             push_signed(&mut out, value);
             out.push(' ');

@@ -75,10 +75,13 @@ pub(super) fn config_value(config: &Config) -> Value {
         },
         "track": tracked(config.decode.track),
         "overlap_policy": config.reassembly.overlap.to_string(),
-        "payload": match config.payload {
+        "payload": match config.payload.mode {
             PayloadMode::Files => "files",
+            PayloadMode::Parquet => "parquet",
             PayloadMode::None => "none",
         },
+        "min_bytes": config.payload.min_bytes,
+        "hash": config.payload.sha256.then_some("sha256"),
         "gaps": match config.gaps {
             GapMode::Zero => "zero",
             GapMode::Skip => "skip",
@@ -135,8 +138,9 @@ pub(super) fn complete(
         datagrams: fragments.conflict_datagrams,
         bytes: fragments.conflict_bytes,
     };
-    if config.payload == PayloadMode::Files {
+    if config.payload.mode != PayloadMode::None {
         accounting.payload.written = Some(payload.bytes);
+        accounting.payload.below_minimum = Some(payload.below_minimum);
     }
     let checked = accounting.check();
 
@@ -175,6 +179,8 @@ pub(super) fn complete(
             "ip_datagrams_incomplete_at_end",
             fragments.incomplete_at_end,
         ),
+        ("half_streams_written_below_minimum", payload.passed_early),
+        ("half_streams_without_digest", payload.digests_given_up),
     ]
     .map(|(name, count)| (name.to_owned(), count))
     .into();
@@ -216,8 +222,16 @@ fn outputs(
     if let Some(csv) = tables.csv {
         outputs.insert("flows.csv".to_owned(), csv.into());
     }
-    if config.payload == PayloadMode::Files {
-        outputs.insert("streams/".to_owned(), payload.into());
+    for (part, summary) in payload.parts {
+        outputs.insert(part, summary.into());
+    }
+    if config.payload.mode == PayloadMode::Files {
+        let streams = OutputFacts {
+            rows: None,
+            files: Some(payload.files),
+            bytes: payload.bytes,
+        };
+        outputs.insert("streams/".to_owned(), streams);
     }
     outputs
 }

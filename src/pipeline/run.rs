@@ -14,11 +14,11 @@ use super::source::Source;
 use super::tables::Tables;
 use super::worker::Worker;
 use crate::capture::{CaptureError, Input, Inputs};
-use crate::config::{Config, EPOCH_FRAMES, PayloadMode, SHARDS};
+use crate::config::{Config, EPOCH_FRAMES, SHARDS};
 use crate::model::EndReason;
 use crate::output::accounting::AccountingError;
 use crate::output::{
-    DescriptorBudget, FooterFacts, OutputDir, OutputError, PayloadTotals, PayloadWriter,
+    DescriptorBudget, FooterFacts, OutputDir, OutputError, PayloadOutput, PayloadTotals,
 };
 
 /// How far a run has come.
@@ -104,13 +104,13 @@ pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunEr
         .thread_name(|number| format!("bulkreasm-{number}"))
         .build()
         .map_err(|error| no_threads(error.to_string()))?;
-    let footer = FooterFacts {
+    let footer = Arc::new(FooterFacts {
         config_json: report::config_value(config).to_string(),
-    };
+    });
     let run = Run {
         config,
         inputs: &inputs,
-        workers: workers(config, &dir, threads + inputs.descriptors()),
+        workers: workers(config, &dir, threads + inputs.descriptors(), &footer),
         tables: Tables::create(&dir, config, &footer)?,
         join: Join::new(&inputs, config),
     };
@@ -124,13 +124,17 @@ pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunEr
 }
 
 /// The workers, which leave `descriptors` to others.
-fn workers(config: &Config, dir: &Arc<OutputDir>, descriptors: usize) -> Vec<Worker> {
+fn workers(
+    config: &Config,
+    dir: &Arc<OutputDir>,
+    descriptors: usize,
+    footer: &Arc<FooterFacts>,
+) -> Vec<Worker> {
     let budget = DescriptorBudget::from_process(descriptors);
     (0..SHARDS)
         .map(|shard| {
-            let writer = (config.payload == PayloadMode::Files)
-                .then(|| PayloadWriter::new(Arc::clone(dir), Arc::clone(&budget)));
-            Worker::new(shard, config.reassembly.clone(), writer)
+            let payload = PayloadOutput::new(config.payload, shard, dir, &budget, footer);
+            Worker::new(shard, config.reassembly.clone(), payload)
         })
         .collect()
 }
@@ -188,15 +192,10 @@ impl Run<'_> {
         };
         self.end_flows(reason)?;
         let stats = self.workers.iter().map(Worker::stats).collect();
-        let payload = self
-            .workers
-            .iter()
-            .filter_map(Worker::writer)
-            .map(PayloadWriter::totals);
-        let payload = payload.fold(PayloadTotals::default(), |mut sum, one| {
-            sum += one;
-            sum
-        });
+        let mut payload = PayloadTotals::default();
+        for worker in &self.workers {
+            payload += worker.payload_totals();
+        }
         let (accounting, tables) = self.tables.finish()?;
         Ok(report::Finished {
             interrupted,

@@ -2,11 +2,11 @@
 
 use super::worker::Rows;
 use crate::config::Config;
-use crate::model::{Conflict, FlowRecord, Gap, SegmentPart};
+use crate::model::{Conflict, Gap, SegmentPart};
 use crate::output::accounting::Accounting;
 use crate::output::{
-    ConflictTableWriter, FlowCsvWriter, FlowTableWriter, FooterFacts, GapTableWriter, OutputDir,
-    OutputError, SegmentTableWriter, TableSummary,
+    ConflictTableWriter, FlowCsvWriter, FlowRow, FlowTableWriter, FooterFacts, GapTableWriter,
+    OutputDir, OutputError, SegmentTableWriter, TableSummary,
 };
 
 /// The tables of a run, and the rows that wait for their epoch to end.
@@ -43,10 +43,10 @@ impl Tables {
     ) -> Result<Tables, OutputError> {
         let csv = config
             .csv
-            .then(|| FlowCsvWriter::create(dir, config.payload))
+            .then(|| FlowCsvWriter::create(dir, config.payload.mode))
             .transpose()?;
         Ok(Tables {
-            flows: FlowTableWriter::create(dir, config.payload, footer)?,
+            flows: FlowTableWriter::create(dir, config.payload.mode, footer)?,
             csv,
             gaps: GapTableWriter::create(dir, footer)?,
             conflicts: ConflictTableWriter::create(dir, footer)?,
@@ -71,8 +71,8 @@ impl Tables {
     /// Writes the rows below `bound`, a pair of epoch and flow id, in that order. No row below it
     /// may follow.
     pub(super) fn write_before(&mut self, bound: (u64, u64)) -> Result<(), OutputError> {
-        let flows = take_before(&mut self.waiting.flows, bound, |flow: &FlowRecord| {
-            (flow.flow_id, 0, 0)
+        let flows = take_before(&mut self.waiting.flows, bound, |flow: &FlowRow| {
+            (flow.record.flow_id, 0, 0)
         });
         let gaps = take_before(&mut self.waiting.gaps, bound, |gap: &Gap| {
             (gap.flow_id, gap.direction.index(), gap.offset)
@@ -85,7 +85,8 @@ impl Tables {
         let segments = take_before(&mut self.waiting.segments, bound, |part: &SegmentPart| {
             (part.flow_id, 0, (part.facts.frame, part.offset))
         });
-        self.accounting.add_flows(&flows);
+        self.accounting
+            .add_flows(flows.iter().map(|row| &row.record));
         self.accounting.add_gaps(&gaps);
         self.accounting.add_conflicts(&conflicts);
         if !flows.is_empty() {

@@ -5,14 +5,14 @@ use crate::config::{EPOCH_FRAMES, ReassemblyConfig};
 use crate::model::{
     Conflict, EndReason, FlowRecord, Gap, PayloadSource, Segment, SegmentPart, Timestamp,
 };
-use crate::output::{OutputError, PayloadWriter};
+use crate::output::{FlowRow, OutputError, PayloadOutput, PayloadTotals};
 use crate::reassembly::event::{EventSink, StreamData};
 use crate::reassembly::{Reassembler, ReassemblyStats};
 
 /// Rows, each with the epoch in which it became final.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    pub(super) flows: Vec<(u64, FlowRecord)>,
+    pub(super) flows: Vec<(u64, FlowRow)>,
     pub(super) gaps: Vec<(u64, Gap)>,
     pub(super) conflicts: Vec<(u64, Conflict)>,
     pub(super) segments: Vec<(u64, SegmentPart)>,
@@ -20,16 +20,14 @@ pub(super) struct Rows {
 
 /// Takes the core's events.
 struct ShardSink {
-    writer: Option<PayloadWriter>,
+    payload: PayloadOutput,
     rows: Rows,
     epoch: u64,
 }
 
 impl EventSink for ShardSink {
     fn data(&mut self, data: StreamData) {
-        if let Some(writer) = &mut self.writer {
-            writer.data(data);
-        }
+        self.payload.data(data);
     }
 
     fn gap(&mut self, gap: Gap) {
@@ -45,10 +43,8 @@ impl EventSink for ShardSink {
     }
 
     fn flow(&mut self, flow: FlowRecord) {
-        if let Some(writer) = &mut self.writer {
-            writer.flow_ended(flow.flow_id);
-        }
-        self.rows.flows.push((self.epoch, flow));
+        let row = self.payload.flow_ended(flow);
+        self.rows.flows.push((self.epoch, row));
     }
 }
 
@@ -60,13 +56,9 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(
-        shard: usize,
-        config: ReassemblyConfig,
-        writer: Option<PayloadWriter>,
-    ) -> Worker {
+    pub(super) fn new(shard: usize, config: ReassemblyConfig, payload: PayloadOutput) -> Worker {
         let sink = ShardSink {
-            writer,
+            payload,
             rows: Rows::default(),
             epoch: 0,
         };
@@ -94,7 +86,7 @@ impl Worker {
         self.core.open_flows()
     }
 
-    /// Ends the flows with ids below `bound`.
+    /// Ends the flows with ids below `bound`; with the last ones their payload is complete.
     pub(super) fn finish_before(
         &mut self,
         bound: u64,
@@ -104,7 +96,11 @@ impl Worker {
     ) -> Result<(), OutputError> {
         self.core
             .finish_before(bound, watermark, reason, source, &mut self.sink);
-        self.flush(source)
+        self.flush(source)?;
+        if bound == u64::MAX {
+            self.sink.payload.finish(source)?;
+        }
+        Ok(())
     }
 
     /// Rows that became final since the last call.
@@ -116,15 +112,16 @@ impl Worker {
         self.core.stats()
     }
 
-    pub(super) fn writer(&self) -> Option<&PayloadWriter> {
-        self.sink.writer.as_ref()
+    pub(super) fn payload_totals(&self) -> PayloadTotals {
+        self.sink.payload.totals()
     }
 
     fn flush(&mut self, source: &dyn PayloadSource) -> Result<(), OutputError> {
-        self.sink
-            .writer
-            .as_mut()
-            .map_or(Ok(()), |writer| writer.flush(source))
+        self.sink.payload.flush(source)?;
+        for (_, flow) in &mut self.sink.rows.flows {
+            self.sink.payload.complete(flow);
+        }
+        Ok(())
     }
 
     /// Segments of whole frames and of reassembled datagrams, merged by frame; epochs end where

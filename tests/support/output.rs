@@ -87,6 +87,14 @@ impl Row {
         self
     }
 
+    /// Bytes that are never null.
+    pub fn bytes(&self, column: &str) -> &[u8] {
+        match self.field(column) {
+            Field::Bytes(bytes) => bytes.data(),
+            other => panic!("column {column} holds {other:?}, not bytes"),
+        }
+    }
+
     /// The names of the columns.
     pub fn columns(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
@@ -131,6 +139,21 @@ pub struct GapRow {
     pub cause: String,
     /// Closed up in the file.
     pub elided: bool,
+}
+
+/// A row of the payload table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayloadRow {
+    /// The part it stands in, relative to the output directory.
+    pub part: String,
+    /// The flow.
+    pub flow_id: i64,
+    /// `c2s` or `s2c`.
+    pub direction: String,
+    /// Stream offset of the first byte.
+    pub offset: i64,
+    /// The bytes.
+    pub data: Vec<u8>,
 }
 
 /// Everything in an output directory but the payload, which is read when asked for.
@@ -180,6 +203,24 @@ impl Results {
         };
         let path = self.directory.join(path);
         fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    }
+
+    /// The rows of all payload parts that the manifest names, in their order.
+    pub fn payload_rows(&self) -> Result<Vec<PayloadRow>, String> {
+        let outputs = self.manifest["outputs"].as_object().expect("outputs");
+        let mut all = Vec::new();
+        for part in outputs.keys().filter(|name| name.starts_with("payload/")) {
+            for row in read_table(&self.directory.join(part))? {
+                all.push(PayloadRow {
+                    part: part.clone(),
+                    flow_id: row.int("flow_id"),
+                    direction: row.text("direction").expect("a row has a direction"),
+                    offset: row.int("stream_offset"),
+                    data: row.bytes("data").to_vec(),
+                });
+            }
+        }
+        Ok(all)
     }
 
     /// The gaps of a direction of a flow, in order of offset.
