@@ -3,8 +3,8 @@
 
 usage: check_readers.py DIR...
 
-DuckDB, pandas, Polars and pyarrow read flows.parquet and gaps.parquet, each in its own way, and
-Python's csv module reads flows.csv where there is one. Names, types, nulls, times and values must
+DuckDB, pandas, Polars and pyarrow read flows, gaps, conflicts and, where it is there, segments, each in
+its own way, and Python's csv module reads flows.csv where there is one. Names, types, nulls, times and values must
 be as published. A directory whose tables are empty is checked like any other.
 
 Where payload is in a table (--payload parquet), all four read its parts, too, and the queries of the
@@ -55,9 +55,28 @@ FLOWS = (
 GAPS = parse("""
     flow_id i64, direction name, stream_offset i64, length i64, cause name, elided bool
 """)
-TABLES = {"flows": FLOWS, "gaps": GAPS}
+CONFLICTS = parse("""
+    flow_id i64, direction name, stream_offset i64, length i64, differing_bytes i64, kept bytes,
+    refused bytes, kept_frame i64, refused_frame i64, policy name
+""")
+SEGMENTS = parse("""
+    flow_id i64, direction name, kind name, kept bool, stream_offset i64?, length i64, seq i64,
+    frame i64, file_id i32, file_offset i64?, ts time?, ts_ns i64?, tcp_flags u8,
+    client_total i64, server_total i64, total i64, since_last_ns i64?,
+    since_last_same_direction_ns i64?, elapsed_ns i64?
+""")
+TABLES = {"flows": FLOWS, "gaps": GAPS, "conflicts": CONFLICTS, "segments": SEGMENTS}
 PAYLOAD = parse("flow_id i64, direction name, stream_offset i64, data bytes")
 TIMES = [("first_ts", "first_ts_ns"), ("last_ts", "last_ts_ns")]
+
+
+def tables_of(directory):
+    """The tables that a run wrote: segments only where they were asked for."""
+    return {
+        name: columns
+        for name, columns in TABLES.items()
+        if name != "segments" or (directory / "segments.parquet").exists()
+    }
 
 
 def expect(condition, message):
@@ -104,9 +123,10 @@ def read_pyarrow(directory):
         "text": pa.string(),
         "name": pa.dictionary(pa.int8(), pa.string()),
         "time": pa.timestamp("us", tz="UTC"),
+        "bytes": pa.binary(),
     }
     tables = {}
-    for table, columns in TABLES.items():
+    for table, columns in tables_of(directory).items():
         # Named twice over: ParquetFile reads this file and takes nothing from the path.
         data = pq.ParquetFile(directory / f"{table}.parquet").read()
         got = [(field.name, field.type, field.nullable) for field in data.schema]
@@ -137,9 +157,10 @@ def check_duckdb(directory, wanted):
         "text": "VARCHAR",
         "name": "VARCHAR",
         "time": "TIMESTAMP WITH TIME ZONE",
+        "bytes": "BLOB",
     }
     db = duckdb.connect()
-    for table, columns in TABLES.items():
+    for table, columns in tables_of(directory).items():
         path = str(directory / f"{table}.parquet").replace("'", "''")
         db.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet('{path}')")
         got = [row[:2] for row in db.execute(f"DESCRIBE {table}").fetchall()]
@@ -176,7 +197,7 @@ def check_pandas(directory, wanted):
     import pandas as pd
 
     whole = {"i64": "int64", "i32": "int32", "u32": "uint32", "u16": "uint16", "u8": "uint8"}
-    for table, columns in TABLES.items():
+    for table, columns in tables_of(directory).items():
         path = directory / f"{table}.parquet"
         frame = pd.read_parquet(path)
         expect_equal(list(frame.columns), [column[0] for column in columns], f"{table}: names")
@@ -222,8 +243,9 @@ def check_polars(directory, wanted):
         "bool": pl.Boolean,
         "text": pl.String,
         "time": pl.Datetime("us", "UTC"),
+        "bytes": pl.Binary,
     }
-    for table, columns in TABLES.items():
+    for table, columns in tables_of(directory).items():
         path = directory / f"{table}.parquet"
         frame = pl.read_parquet(path, hive_partitioning=False)
         expect_equal(frame.columns, [column[0] for column in columns], f"{table}: names")

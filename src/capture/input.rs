@@ -219,6 +219,12 @@ impl Input {
         }
     }
 
+    /// Whether its bytes come one after the other, decompressed or from a pipe, so that its file as it
+    /// stands does not hold them.
+    pub const fn is_stream(&self) -> bool {
+        matches!(self.bytes, Source::Stream(_))
+    }
+
     /// Whether the run was stopped before all of it arrived: then nothing more does.
     pub fn is_stopped(&self) -> bool {
         match &self.bytes {

@@ -1,6 +1,6 @@
 //! Where bytes came from, and where copies of them disagree.
 
-use super::{Direction, Payload, TcpFlags, Timestamp};
+use super::{Direction, TcpFlags, Timestamp};
 
 /// What a segment, or a part of one, is to what was captured before it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -76,8 +76,11 @@ pub struct SegmentPart {
     pub offset: Option<i64>,
     /// Sequence number of its first byte.
     pub seq: u32,
-    /// Its bytes.
-    pub payload: Payload,
+    /// How many bytes it has.
+    pub length: u32,
+    /// Where the first of them lies in its input file; `None` where the file as it stands does not hold
+    /// them in one piece (put together from fragments, decompressed).
+    pub file_offset: Option<u64>,
     /// The whole segment.
     pub facts: SegmentFacts,
     /// Captured payload bytes of the client, and of the server, up to the segment.

@@ -1,11 +1,12 @@
 //! `segments.parquet`: one row per part of a payload segment that met one fate.
 
-use crate::model::{Payload, SegmentPart, Timestamp};
+use crate::model::{SegmentPart, Timestamp};
 
 use super::directory::{OutputDir, SEGMENTS_FILE};
 use super::error::OutputError;
 use super::parquet_table::{FooterFacts, ParquetTable, TableSummary};
 use super::schema::{Cell, Column, count};
+use super::text::floor_micros;
 
 /// The columns, in order.
 pub fn segment_columns() -> Vec<Column<SegmentPart>> {
@@ -20,7 +21,7 @@ pub fn segment_columns() -> Vec<Column<SegmentPart>> {
         Column::new("stream_offset", Cell::OptI64(|s: &SegmentPart| s.offset)),
         Column::new(
             "length",
-            Cell::I64(|s: &SegmentPart| i64::from(s.payload.len())),
+            Cell::I64(|s: &SegmentPart| i64::from(s.length)),
         ),
         Column::new("seq", Cell::I64(|s: &SegmentPart| i64::from(s.seq))),
         Column::new("frame", Cell::I64(|s: &SegmentPart| count(s.facts.frame))).delta(),
@@ -28,7 +29,7 @@ pub fn segment_columns() -> Vec<Column<SegmentPart>> {
             "file_id",
             Cell::I32(|s: &SegmentPart| i32::from(s.facts.file_id)),
         ),
-        Column::new("file_offset", Cell::OptI64(file_offset)).delta(),
+        Column::new("file_offset", Cell::OptI64(|s: &SegmentPart| s.file_offset.map(count))).delta(),
         Column::new("ts", Cell::OptTime(|s: &SegmentPart| micros(s.facts.ts))).delta(),
         Column::new("ts_ns", Cell::OptI64(|s: &SegmentPart| s.facts.ts.ns())).delta(),
         Column::new("tcp_flags", Cell::U8(|s: &SegmentPart| s.facts.flags.0)),
@@ -59,16 +60,8 @@ pub fn segment_columns() -> Vec<Column<SegmentPart>> {
     ]
 }
 
-/// Where the bytes lie in the input file; null where they lie nowhere in one piece.
-fn file_offset(part: &SegmentPart) -> Option<i64> {
-    match part.payload {
-        Payload::Input { at, .. } => Some(count(at.offset())),
-        Payload::Owned { .. } => None,
-    }
-}
-
 fn micros(ts: Timestamp) -> Option<i64> {
-    ts.ns().map(|ns| ns.div_euclid(1000))
+    ts.ns().map(floor_micros)
 }
 
 /// Writes `segments.parquet`.

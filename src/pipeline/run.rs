@@ -111,7 +111,7 @@ pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunEr
         config,
         inputs: &inputs,
         workers: workers(config, &dir, threads + inputs.descriptors(), &footer),
-        tables: Tables::create(&dir, config, &footer)?,
+        tables: Tables::create(&dir, config, &inputs, &footer)?,
         join: Join::new(&inputs, config),
     };
     let finished = std::thread::scope(|scope| {

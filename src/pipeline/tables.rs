@@ -1,6 +1,7 @@
 //! The summary tables, written in an order that only the input decides.
 
 use super::worker::Rows;
+use crate::capture::Inputs;
 use crate::config::Config;
 use crate::model::{Conflict, Gap, SegmentPart};
 use crate::output::accounting::Accounting;
@@ -16,6 +17,8 @@ pub(super) struct Tables {
     gaps: GapTableWriter,
     conflicts: ConflictTableWriter,
     segments: Option<SegmentTableWriter>,
+    /// Of each input, whether its bytes lie in its file as they were captured.
+    as_captured: Vec<bool>,
     waiting: Rows,
     accounting: Accounting,
 }
@@ -39,6 +42,7 @@ impl Tables {
     pub(super) fn create(
         dir: &OutputDir,
         config: &Config,
+        inputs: &Inputs,
         footer: &FooterFacts,
     ) -> Result<Tables, OutputError> {
         let csv = config
@@ -55,6 +59,7 @@ impl Tables {
                 .segments
                 .then(|| SegmentTableWriter::create(dir, footer))
                 .transpose()?,
+            as_captured: inputs.list().iter().map(|input| !input.is_stream()).collect(),
             waiting: Rows::default(),
             accounting: Accounting::new(),
         })
@@ -82,7 +87,7 @@ impl Tables {
             let frame = c.kept_frame.max(c.refused_frame);
             (c.flow_id, c.direction.index(), (frame, c.offset))
         });
-        let segments = take_before(&mut self.waiting.segments, bound, |part: &SegmentPart| {
+        let mut segments = take_before(&mut self.waiting.segments, bound, |part: &SegmentPart| {
             (part.flow_id, 0, (part.facts.frame, part.offset))
         });
         self.accounting
@@ -104,6 +109,10 @@ impl Tables {
         if let Some(table) = &mut self.segments
             && !segments.is_empty()
         {
+            for part in &mut segments {
+                let file = self.as_captured.get(usize::from(part.facts.file_id));
+                part.file_offset = part.file_offset.filter(|_| file == Some(&true));
+            }
             table.write(&segments)?;
         }
         Ok(())

@@ -8,7 +8,7 @@ use super::half_stream::{Context, HalfStream};
 use super::notes::Notes;
 use super::overlap::OverlapPolicy;
 use crate::model::{
-    ClientBy, Conflict, Direction, Encapsulation, FlowKey, Gap, PayloadSource, Segment,
+    ClientBy, Conflict, Direction, Encapsulation, FlowKey, Gap, Payload, PayloadSource, Segment,
     SegmentFacts, SegmentPart, Side, SynFacts, Timestamp, Tunnel,
 };
 
@@ -334,7 +334,11 @@ impl Connection {
                 kept: fate.kept,
                 offset: fate.offset,
                 seq: fate.seq,
-                payload: fate.payload,
+                length: fate.payload.len(),
+                file_offset: match fate.payload {
+                    Payload::Input { at, .. } => Some(at.offset()),
+                    Payload::Owned { .. } => None,
+                },
                 facts: fate.facts,
                 totals: [totals[client as usize], totals[client.other() as usize]],
             });
