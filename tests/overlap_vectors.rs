@@ -26,7 +26,8 @@ struct Vectors {
 
 #[derive(Deserialize)]
 struct Case {
-    case: String,
+    #[serde(rename = "case")]
+    name: String,
     policy: String,
     steps: Vec<Step>,
 }
@@ -115,7 +116,7 @@ fn published_vectors_come_out_at_every_step() {
                     got.replace('\0', "."),
                     step.stream_after,
                     "{}, ISN {isn}, after {} at {}",
-                    case.case,
+                    case.name,
                     step.seg,
                     step.rel_seq
                 );

@@ -103,11 +103,6 @@ impl Digester {
             half.take(key, data.payload.clone(), &mut self.steps);
             return;
         }
-        if data.position < half.next {
-            half.given_up = true;
-            self.waiting_memory -= half.forget();
-            return;
-        }
         self.waiting_memory += memory(&data.payload);
         if let Some(told_before) = half.waiting.insert(data.position, data.payload.clone()) {
             self.waiting_memory -= memory(&told_before);

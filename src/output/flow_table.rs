@@ -215,11 +215,10 @@ fn half_columns<const D: usize>(payload: PayloadMode) -> Vec<Column<FlowRow>> {
         column(
             "sha256",
             FlowCell::OptText(|r, out| {
-                let digest = &r.sha256[D];
-                if let Some(digest) = digest {
-                    push_hex(out, &digest[..]);
+                if let Some(digest) = &r.sha256[D] {
+                    push_hex(out, digest);
                 }
-                digest.is_some()
+                r.sha256[D].is_some()
             }),
         )
         .plain(),

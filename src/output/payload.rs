@@ -149,10 +149,8 @@ impl PayloadOutput {
             (_, Some(minimum)) => minimum.flow_ended(flow_id),
             (_, None) => [0, 1].map(|half: usize| record.halves[half].stream_bytes > 0),
         };
-        match &mut self.writer {
-            Writer::None => {}
-            Writer::Files(files) => files.flow_ended(flow_id),
-            Writer::Parts(rows, _) => rows.flow_ended(flow_id),
+        if let Writer::Files(files) = &mut self.writer {
+            files.flow_ended(flow_id);
         }
         FlowRow {
             record,

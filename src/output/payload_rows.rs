@@ -7,8 +7,8 @@
 //! window. So segments that were out of order stand in one row in order, and most flows are not cut
 //! by windows.
 //!
-//! Each decision here follows from the shard's data and from where flows end, never from where
-//! batches do, and so the rows and their order are a function of input and options. Data must be
+//! Each decision here follows from the shard's data and never from where batches end, and so the
+//! rows and their order are a function of input and options. Data must be
 //! told once: a byte told again would come as a further row.
 
 use crate::model::{Direction, Payload};
@@ -84,8 +84,6 @@ pub(super) struct RowCutter {
     window: Vec<Piece>,
     bytes: u64,
     memory: usize,
-    /// Flows that ended in this window.
-    ended: Vec<u64>,
     full: Vec<Group>,
 }
 
@@ -96,7 +94,6 @@ impl RowCutter {
             window: Vec::new(),
             bytes: 0,
             memory: 0,
-            ended: Vec::new(),
             full: Vec::new(),
         }
     }
@@ -120,14 +117,18 @@ impl RowCutter {
             self.memory += piece.memory();
             self.window.push(piece);
         }
-        self.end_window_if_full();
-    }
-
-    /// Nothing more comes for this flow.
-    pub(super) fn flow_ended(&mut self, flow_id: u64) {
-        self.ended.push(flow_id);
-        self.memory += size_of::<u64>();
-        self.end_window_if_full();
+        let RowLimits {
+            window_bytes,
+            window_memory,
+            ..
+        } = self.limits;
+        if self.is_filled(window_bytes, window_memory) {
+            self.end_window(true);
+            // Where too much goes over, all of it is written after all.
+            if self.is_filled(window_bytes / 2, window_memory / 2) {
+                self.end_window(false);
+            }
+        }
     }
 
     /// Row groups that are complete.
@@ -151,25 +152,9 @@ impl RowCutter {
         self.bytes >= bytes || self.memory >= memory
     }
 
-    fn end_window_if_full(&mut self) {
-        let RowLimits {
-            window_bytes,
-            window_memory,
-            ..
-        } = self.limits;
-        if self.is_filled(window_bytes, window_memory) {
-            self.end_window(true);
-            // Where too much goes over, all of it is written after all.
-            if self.is_filled(window_bytes / 2, window_memory / 2) {
-                self.end_window(false);
-            }
-        }
-    }
-
     /// Makes rows of the pieces. With `carry`, some go over to the next window.
     fn end_window(&mut self, carry: bool) {
         let recent = self.window.len() - self.window.len() / 4;
-        self.ended.sort_unstable();
         self.window
             .sort_unstable_by_key(|p| (p.flow_id, p.direction, p.offset, p.order));
         let cell = self.limits.cell_bytes;
@@ -178,8 +163,7 @@ impl RowCutter {
             .window
             .chunk_by_mut(|a, b| (a.flow_id, a.direction) == (b.flow_id, b.direction))
         {
-            let goes_on = carry && self.ended.binary_search(&half[0].flow_id).is_err();
-            let carried = if goes_on {
+            let carried = if carry {
                 open_end(half, cell, recent)
             } else {
                 0
@@ -192,7 +176,6 @@ impl RowCutter {
         for (order, piece) in (0..).zip(&mut self.window) {
             piece.order = order;
         }
-        self.ended.clear();
         self.bytes = self.window.iter().map(|p| u64::from(p.payload.len())).sum();
         self.memory = self.window.iter().map(Piece::memory).sum();
         if !group.rows.is_empty() {

@@ -129,9 +129,8 @@ fn groups(events: &[Event], limits: RowLimits, step: usize) -> Vec<Group> {
     let mut cutter = RowCutter::new(limits);
     let mut groups = Vec::new();
     for (index, event) in events.iter().enumerate() {
-        match event {
-            Event::Data(data) => cutter.data(data),
-            Event::End(flow_id) => cutter.flow_ended(*flow_id),
+        if let Event::Data(data) = event {
+            cutter.data(data);
         }
         assert!(cutter.memory() <= limits.window_memory);
         if index % step == 0 {
@@ -362,6 +361,33 @@ fn a_string_across_segments_that_were_swapped_stands_in_one_row() {
     let rows = rows(&groups(&all, RowLimits::DEFAULT, 1));
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0].0.offset, &*rows[0].1), (1000, &input()[100..120]));
+}
+
+#[test]
+fn a_window_that_ends_cuts_no_row_of_a_stream_that_goes_on() {
+    let all: Vec<Event> = (0..200)
+        .map(|i| Event::Data(data(C2S, i * 10, 0..10, false)))
+        .collect();
+    let groups = groups(&all, SMALL_ROWS, 1);
+    assert!(groups.len() > 5);
+    let lens: Vec<u32> = rows(&groups).iter().map(|(row, _)| row.len).collect();
+    // The first offset is 1000, 24 bytes before a multiple of 32.
+    let (inner, ends) = (&lens[1..lens.len() - 1], (lens[0], lens[lens.len() - 1]));
+    assert!(inner.iter().all(|&len| len == 32), "{lens:?}");
+    assert_eq!(ends, (24, 24));
+}
+
+#[test]
+fn exactly_the_minimum_is_enough() {
+    for (minimum, written) in [(10, true), (11, false)] {
+        let all = [
+            Event::Data(data(C2S, 0, 0..4, false)),
+            Event::Data(data(C2S, 4, 4..10, false)),
+            Event::End(1),
+        ];
+        let (passed, _) = pass(&all, Minimum::new(minimum, HELD_MEMORY));
+        assert_eq!(passed.written.contains(&C2S), written);
+    }
 }
 
 #[test]

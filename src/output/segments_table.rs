@@ -19,17 +19,18 @@ pub fn segment_columns() -> Vec<Column<SegmentPart>> {
         Column::new("kind", Cell::Name(|s: &SegmentPart| s.kind.name())),
         Column::new("kept", Cell::Bool(|s: &SegmentPart| s.kept)),
         Column::new("stream_offset", Cell::OptI64(|s: &SegmentPart| s.offset)),
-        Column::new(
-            "length",
-            Cell::I64(|s: &SegmentPart| i64::from(s.length)),
-        ),
+        Column::new("length", Cell::I64(|s: &SegmentPart| i64::from(s.length))),
         Column::new("seq", Cell::I64(|s: &SegmentPart| i64::from(s.seq))),
         Column::new("frame", Cell::I64(|s: &SegmentPart| count(s.facts.frame))).delta(),
         Column::new(
             "file_id",
             Cell::I32(|s: &SegmentPart| i32::from(s.facts.file_id)),
         ),
-        Column::new("file_offset", Cell::OptI64(|s: &SegmentPart| s.file_offset.map(count))).delta(),
+        Column::new(
+            "file_offset",
+            Cell::OptI64(|s: &SegmentPart| s.file_offset.map(count)),
+        )
+        .delta(),
         Column::new("ts", Cell::OptTime(|s: &SegmentPart| micros(s.facts.ts))).delta(),
         Column::new("ts_ns", Cell::OptI64(|s: &SegmentPart| s.facts.ts.ns())).delta(),
         Column::new("tcp_flags", Cell::U8(|s: &SegmentPart| s.facts.flags.0)),

@@ -59,7 +59,11 @@ impl Tables {
                 .segments
                 .then(|| SegmentTableWriter::create(dir, footer))
                 .transpose()?,
-            as_captured: inputs.list().iter().map(|input| !input.is_stream()).collect(),
+            as_captured: inputs
+                .list()
+                .iter()
+                .map(|input| !input.is_stream())
+                .collect(),
             waiting: Rows::default(),
             accounting: Accounting::new(),
         })

@@ -65,6 +65,8 @@ struct Newcomer<'a> {
     bounds: Bounds,
     payload: &'a Payload,
     frame: u64,
+    /// Some of its bytes stand.
+    gained: bool,
 }
 
 impl Newcomer<'_> {
@@ -93,10 +95,11 @@ impl Assembler {
         if offset >= end {
             return outcome;
         }
-        let newcomer = Newcomer {
+        let mut newcomer = Newcomer {
             bounds: (offset, end),
             payload,
             frame,
+            gained: false,
         };
         let mut at = offset;
         while at < end {
@@ -104,7 +107,7 @@ impl Assembler {
             let (open, closed) = hole.map_or((end, end), |hole| (hole.start, hole.end));
             let (open, closed) = (open.clamp(at, end), closed.min(end));
             if at < open {
-                self.insert_open(&newcomer, at, open, rules, &mut outcome);
+                self.insert_open(&mut newcomer, at, open, rules, &mut outcome);
             }
             outcome.rejected += closed - open;
             rules.notes.part(Part {
@@ -115,7 +118,8 @@ impl Assembler {
             });
             at = closed;
         }
-        if rules.policy.compares_bounds() {
+        // A segment of which nothing stands is nobody's rival.
+        if rules.policy.compares_bounds() && newcomer.gained {
             self.rivals.push_back(newcomer.bounds);
             self.forget_rivals();
         }
@@ -125,7 +129,7 @@ impl Assembler {
     /// Inserts the part `from..to`, which touches no closed hole.
     fn insert_open(
         &mut self,
-        newcomer: &Newcomer<'_>,
+        newcomer: &mut Newcomer<'_>,
         from: u64,
         to: u64,
         rules: &mut Rules<'_>,
@@ -145,6 +149,7 @@ impl Assembler {
             }
             ranges::Part::Fresh(start, stop) => {
                 outcome.unique += stop - start;
+                newcomer.gained = true;
                 let kind = if start < reached {
                     SegmentKind::OutOfOrder
                 } else {
@@ -247,7 +252,7 @@ impl Assembler {
 fn meet(
     history: &mut History,
     rivals: &VecDeque<Bounds>,
-    newcomer: &Newcomer<'_>,
+    newcomer: &mut Newcomer<'_>,
     (start, stop): Bounds,
     rules: &mut Rules<'_>,
     outcome: &mut Outcome,
@@ -270,6 +275,7 @@ fn meet(
         verified += to - from;
         let wins = !piece.settled;
         for (from, to, wins) in shares(from, to, wins, newcomer.bounds, rivals, rules.policy) {
+            newcomer.gained |= wins;
             let old = piece.part(from, to);
             let new = newcomer.piece(from, to, false);
             let differs = {

@@ -7,7 +7,7 @@ use super::notes::{Hole, Notes};
 use super::ranges::RangeSet;
 use super::unseen::Unseen;
 use crate::model::seq::{distance, unwrap};
-use crate::model::{GapCause, Segment, SegmentFacts, SegmentKind};
+use crate::model::{GapCause, Segment, SegmentFacts, SegmentKind, TcpFlags};
 
 /// Segments held at the start of a half-stream whose SYN was not seen, before the lowest sequence
 /// number among them becomes offset 0. A choice: reordering in captures rarely spans more than a
@@ -358,10 +358,11 @@ impl HalfStream {
 
     /// A probe of an idle connection: no byte or one, just before the next (RFC 1122, 4.2.3.6). A
     /// byte that was not captured before is no probe: it was reordered behind a FIN, or cut off by
-    /// the snap length and sent again.
+    /// the snap length and sent again. Neither is one that is pushed to the receiver.
     fn is_keepalive(&self, held: &Held, offset: i64) -> bool {
         held.wire_len() <= 1
             && !held.fin
+            && held.facts.flags.0 & TcpFlags::PSH == 0
             && offset == self.next - 1
             && (offset < 0 || self.assembler.captured().contains(to_offset(offset)))
     }

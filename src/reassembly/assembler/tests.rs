@@ -336,10 +336,12 @@ mod policies {
                     }
                     Step::Segment(offset, new) => {
                         let bounds = (offset, offset + new.len() as u64);
+                        let mut gained = false;
                         let last = stands.iter().rposition(|&s| s).map_or(0, |at| at + 1);
                         for (at, &byte) in (offset as usize..).zip(&new) {
                             let Some(old) = &mut bytes[at] else {
                                 bytes[at] = Some(byte);
+                                gained = true;
                                 // Late bytes behind what stands do so too.
                                 stands[at] = at < last && !policy.keeps_first();
                                 continue;
@@ -351,10 +353,13 @@ mod policies {
                                 .any(|&older| policy.newer_wins(older, bounds));
                             if beats && !stands[at] {
                                 *old = byte;
+                                gained = true;
                             }
                         }
                         bench.insert(offset, &new);
-                        all.push(bounds);
+                        if gained {
+                            all.push(bounds);
+                        }
                     }
                 }
             }
