@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -236,5 +236,28 @@ fn damage_in_one_of_the_files_is_placed_alike_however_divided() {
             outcomes.push((files, manifest));
         }
         assert!(outcomes.windows(2).all(|pair| pair[0] == pair[1]), "{lost}");
+    }
+}
+
+#[test]
+fn a_second_tap_that_saw_the_same_is_recognised() {
+    let base = tempfile::tempdir().unwrap();
+    let one = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/real/http_get.pcap");
+    let other = base.path().join("other.pcap");
+    fs::copy(&one, &other).unwrap();
+    let copies = |inputs: &[&Path], out: &str| {
+        let out = base.path().join(out);
+        let mut args: Vec<&OsStr> = inputs.iter().map(|path| path.as_os_str()).collect();
+        args.extend([OsStr::new("-q"), OsStr::new("-o"), out.as_os_str()]);
+        assert_eq!(run(&args).status, Some(0));
+        let results = Results::read(&out).unwrap();
+        (results.manifest["anomalies"]["mirror_copies"].as_u64().unwrap(), results)
+    };
+    let (none, once) = copies(&[&one], "once");
+    let (all, twice) = copies(&[&one, &other], "twice");
+    assert_eq!((none, once.flows.len()), (0, twice.flows.len()));
+    assert_eq!(all, once.manifest["frames"]["tcp"].as_u64().unwrap());
+    for (flow, doubled) in once.flows.iter().zip(&twice.flows) {
+        assert_eq!(once.payload(flow, "s2c"), twice.payload(doubled, "s2c"));
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Ip {
     pub(super) total_len: u32,
     /// Bytes of it that lie before the cursor.
     pub(super) header_len: u32,
+    /// IPv4 identification; 0 where there is none.
+    pub(super) id: u16,
     /// The addresses are those that the checksum of TCP covers: no source route has stops left
     /// (RFC 791, 3.1; RFC 8200, 8.1), and no mobile node's home address stands elsewhere
     /// (RFC 6275, 6.3).
@@ -142,6 +144,7 @@ impl<S: DecodeSink> Walk<'_, S> {
             version: 4,
             total_len: total,
             header_len,
+            id: be16(id0, id1),
             has_final_addresses,
         };
         let fragment = be16(frag0, frag1);
@@ -188,6 +191,7 @@ impl<S: DecodeSink> Walk<'_, S> {
             version: 6,
             total_len: IPV6_HEADER.saturating_add(declared),
             header_len: IPV6_HEADER,
+            id: 0,
             has_final_addresses: true,
         };
         if next == protocol::TCP {

@@ -136,6 +136,7 @@ impl Decoder {
                 .saturating_add(length)
                 .saturating_add(datagram.truncated),
             header_len: datagram.header_len,
+            id: u16::try_from(datagram.key.id).unwrap_or(0),
             has_final_addresses: true,
         };
         let cut = usize::try_from(datagram.truncated).unwrap_or(usize::MAX);

@@ -49,8 +49,8 @@ impl<S: DecodeSink> Walk<'_, S> {
             flags,
             w0,
             w1,
-            _,
-            _,
+            c0,
+            c1,
             _,
             _,
         ] = cursor.take::<HEADER>(LAYER)?;
@@ -96,13 +96,6 @@ impl<S: DecodeSink> Walk<'_, S> {
             return Err(stop(LAYER, Reason::BadChecksum));
         }
 
-        let source = Endpoint::v6(ip.source, be16(sp0, sp1));
-        let destination = Endpoint::v6(ip.destination, be16(dp0, dp1));
-        let (key, from) = if ip.version == 4 {
-            FlowKey::v4(source, destination)
-        } else {
-            FlowKey::v6(source, destination)
-        };
         let encapsulation = self.table.intern(self.encapsulation);
         self.sink.segment(Segment {
             key: key.tagged(self.table.tag(encapsulation)),
@@ -115,6 +108,8 @@ impl<S: DecodeSink> Walk<'_, S> {
             window: be16(w0, w1),
             flags,
             has_sack,
+            ip_id: ip.id,
+            checksum: be16(c0, c1),
             syn_options,
             payload: if cursor.len() == 0 {
                 Payload::EMPTY

@@ -168,6 +168,7 @@ pub(super) fn complete(
             sum(|shard| shard.implausible_ends),
         ),
         ("stray_syns", sum(|shard| shard.stray_syns)),
+        ("mirror_copies", sum(|shard| shard.mirror_copies)),
         ("evicted_flows", sum(|shard| shard.evicted)),
         ("ip_fragments_overlapping", fragments.overlapping),
         ("ip_fragments_conflicting", fragments.conflicting),

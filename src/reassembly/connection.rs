@@ -5,6 +5,7 @@ use super::assembler::Rules;
 use super::conn_state::{ConnTracker, Role};
 use super::event::{EventSink, FlowName, StreamData};
 use super::half_stream::{Context, HalfStream};
+use super::mirror::Mirror;
 use super::notes::Notes;
 use super::overlap::OverlapPolicy;
 use crate::model::{
@@ -59,6 +60,7 @@ pub(super) struct Half {
     pub tcp_flags: u8,
     /// Last acknowledgement it sent.
     pub last_ack: Option<u32>,
+    mirror: Mirror,
     /// Which of two copies stands.
     policy: OverlapPolicy,
     /// When it sent payload last.
@@ -84,6 +86,7 @@ impl Half {
             fin_seen: false,
             tcp_flags: 0,
             last_ack: None,
+            mirror: Mirror::default(),
             policy,
             last_payload: Timestamp::NONE,
             window: 0,
@@ -148,6 +151,8 @@ pub(super) struct Connection {
     pub tracker: ConnTracker,
     /// RSTs and FINs that lie where the peer would not believe them.
     pub(super) implausible_ends: u64,
+    /// Segments that were delivered once more.
+    pub(super) mirror_copies: u64,
     /// A SYN that may begin the next flow on this key.
     pub candidate: Option<Box<Candidate>>,
     halves: [Half; 2],
@@ -190,6 +195,7 @@ impl Connection {
             phase: Phase::Opening,
             tracker,
             implausible_ends: 0,
+            mirror_copies: 0,
             candidate: None,
             halves: policies.map(Half::new),
             first_payload: Timestamp::NONE,
@@ -409,6 +415,7 @@ impl Connection {
         own.truncated_bytes += u64::from(segment.truncated);
         own.tcp_flags |= segment.flags.0;
         (own.window, own.window_on_syn) = (segment.window, segment.flags.syn());
+        let copied = own.mirror.is_copy(segment);
         if segment.flags.ack() {
             own.last_ack = Some(segment.ack);
         }
@@ -418,6 +425,7 @@ impl Connection {
                 options: segment.syn_options,
             });
         }
+        self.mirror_copies += u64::from(copied);
     }
 
     /// Round trips from the last SYN before its answer: of several, the last one was answered

@@ -15,6 +15,7 @@ mod held;
 mod history;
 mod identity;
 mod layout;
+mod mirror;
 mod notes;
 mod overlap;
 mod ranges;
@@ -51,6 +52,9 @@ pub struct ReassemblyStats {
     pub implausible_ends: u64,
     /// SYNs inside live connections that nobody answered and that the connection outlived.
     pub stray_syns: u64,
+    /// Segments that a mirror port or a second tap delivered once more; they count as what they look
+    /// like, retransmissions, everywhere else.
+    pub mirror_copies: u64,
     /// Segments taken.
     pub segments: u64,
     /// Payload bytes captured in them.
@@ -316,6 +320,7 @@ impl Reassembler {
         };
         self.memory = self.memory.saturating_sub(flow.memory());
         self.stats.implausible_ends += flow.implausible_ends;
+        self.stats.mirror_copies += flow.mirror_copies;
         self.table.remember(&flow.key, flow.tuple_seq);
         let Some(candidate) = flow.candidate.take() else {
             record::finish(flow, reason, around);

@@ -41,6 +41,8 @@ impl SegmentBuilder {
             window: 1000,
             flags: TcpFlags(TcpFlags::ACK),
             has_sack: false,
+            ip_id: 0,
+            checksum: 0,
             syn_options: SynOptions::default(),
             payload: Payload::EMPTY,
             truncated: 0,
@@ -82,6 +84,11 @@ impl SegmentBuilder {
 
     pub(crate) fn ack(mut self, ack: u32) -> SegmentBuilder {
         self.0.ack = ack;
+        self
+    }
+
+    pub(crate) fn ip_id(mut self, id: u16) -> SegmentBuilder {
+        self.0.ip_id = id;
         self
     }
 
