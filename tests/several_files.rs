@@ -251,7 +251,12 @@ fn a_second_tap_that_saw_the_same_is_recognised() {
         args.extend([OsStr::new("-q"), OsStr::new("-o"), out.as_os_str()]);
         assert_eq!(run(&args).status, Some(0));
         let results = Results::read(&out).unwrap();
-        (results.manifest["anomalies"]["mirror_copies"].as_u64().unwrap(), results)
+        (
+            results.manifest["anomalies"]["mirror_copies"]
+                .as_u64()
+                .unwrap(),
+            results,
+        )
     };
     let (none, once) = copies(&[&one], "once");
     let (all, twice) = copies(&[&one, &other], "twice");
