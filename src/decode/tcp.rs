@@ -108,8 +108,7 @@ impl<S: DecodeSink> Walk<'_, S> {
             window: be16(w0, w1),
             flags,
             has_sack,
-            ip_id: ip.id,
-            checksum: be16(c0, c1),
+            mark: mark(ip.id, be16(c0, c1), flags, payload_on_wire),
             syn_options,
             payload: if cursor.len() == 0 {
                 Payload::EMPTY
@@ -124,6 +123,16 @@ impl<S: DecodeSink> Walk<'_, S> {
         });
         Ok(Class::Tcp)
     }
+}
+
+/// See [`Segment::mark`]. A host numbers its IPv4 packets anew when it sends something again.
+fn mark(id: u16, checksum: u16, flags: TcpFlags, payload: usize) -> u16 {
+    const TELLING: u8 = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST;
+    if id == 0 && payload == 0 && flags.0 & TELLING == 0 {
+        return 0;
+    }
+    // An odd factor, so that neighbouring identifications differ in many bits.
+    (checksum ^ id.wrapping_mul(0x9e37)).max(1)
 }
 
 /// Whether a segment is there in all its length and its checksum is wrong. Of one that was cut

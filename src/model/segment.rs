@@ -83,10 +83,9 @@ pub struct Segment {
     pub flags: TcpFlags,
     /// Whether the segment carries SACK blocks (RFC 2018, 3).
     pub has_sack: bool,
-    /// IPv4 identification; 0 where there is none.
-    pub ip_id: u16,
-    /// The TCP checksum as sent.
-    pub checksum: u16,
+    /// A digest of IPv4 identification and TCP checksum, by which a copy of the packet is known; 0 for
+    /// an acknowledgement without an identification, which a receiver may repeat as it is.
+    pub mark: u16,
     /// Options, where SYN is set.
     pub syn_options: SynOptions,
     /// Captured payload, bounded by the IP length: link padding is not in it.

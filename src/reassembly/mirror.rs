@@ -1,6 +1,6 @@
 //! Packets that a mirror port or a second tap delivered twice.
 
-use crate::model::{Segment, TcpFlags, Timestamp};
+use crate::model::{Segment, Timestamp};
 
 /// How long after a packet its copy may come, nanoseconds. Ports and taps are microseconds apart; hosts
 /// wait for 10 ms at the very least before they send something again for want of an answer (RFC 8985,
@@ -29,12 +29,10 @@ impl Default for Mirror {
 
 impl Mirror {
     /// Whether this packet is a copy of one of the last few, and not something that was sent again:
-    /// it came within a millisecond, and header fields and checksum, which covers the payload, are the
-    /// same. A host numbers its IPv4 packets anew when it sends again; where there is no number,
-    /// acknowledgements alone tell nothing, since a receiver may repeat them.
+    /// it came within a millisecond, and header fields, identification and checksum, which covers the
+    /// payload, are the same.
     pub(super) fn is_copy(&mut self, segment: &Segment) -> bool {
-        const TELLING: u8 = TcpFlags::SYN | TcpFlags::FIN | TcpFlags::RST;
-        if segment.ip_id == 0 && segment.wire_len() == 0 && segment.flags.0 & TELLING == 0 {
+        if segment.mark == 0 {
             return false;
         }
         let identity = identity(segment);
@@ -56,8 +54,7 @@ impl Mirror {
 /// A digest of what a copy has in common with its original: hop counts and tags may differ.
 fn identity(segment: &Segment) -> u64 {
     let numbers = u64::from(segment.seq) << 32 | u64::from(segment.ack);
-    let packet = u64::from(segment.ip_id) << 48
-        | u64::from(segment.checksum) << 32
+    let packet = u64::from(segment.mark) << 32
         | u64::from(segment.window) << 16
         | u64::from(segment.flags.0) << 8;
     // Odd constants of the golden ratio (Knuth, TAOCP 3, 6.4) spread what is added.
@@ -78,22 +75,19 @@ mod tests {
     fn a_copy_has_the_same_number_and_comes_at_once() {
         let mut mirror = Mirror::default();
         let mut is_copy = |builder: B| mirror.is_copy(&builder.build());
-        let sent = || B::client(100, 500).data(10).ip_id(7).at(0);
+        let sent = || B::client(100, 500).data(10).mark(7).at(0);
         assert!(!is_copy(sent()));
         assert!(is_copy(sent().at(500_000)));
         assert!(is_copy(sent().at(900_000)), "a third tap");
-        assert!(!is_copy(sent().ip_id(8).at(600_000)), "sent again");
+        assert!(!is_copy(sent().mark(8).at(600_000)), "sent again");
         assert!(!is_copy(sent().at(2_000_000)), "too late");
     }
 
     #[test]
-    fn acknowledgements_without_a_number_tell_nothing() {
+    fn what_has_no_mark_is_no_copy() {
         let mut mirror = Mirror::default();
         for _ in 0..3 {
             assert!(!mirror.is_copy(&B::client(100, 500).build()));
         }
-        let syn = || B::client(99, 0).syn().build();
-        assert!(!mirror.is_copy(&syn()));
-        assert!(mirror.is_copy(&syn()));
     }
 }

@@ -41,8 +41,7 @@ impl SegmentBuilder {
             window: 1000,
             flags: TcpFlags(TcpFlags::ACK),
             has_sack: false,
-            ip_id: 0,
-            checksum: 0,
+            mark: 0,
             syn_options: SynOptions::default(),
             payload: Payload::EMPTY,
             truncated: 0,
@@ -87,8 +86,8 @@ impl SegmentBuilder {
         self
     }
 
-    pub(crate) fn ip_id(mut self, id: u16) -> SegmentBuilder {
-        self.0.ip_id = id;
+    pub(crate) fn mark(mut self, mark: u16) -> SegmentBuilder {
+        self.0.mark = mark;
         self
     }
 
