@@ -211,6 +211,7 @@ mod tests {
     #[test]
     fn segments_stay_small() {
         // Millions of them are written and read once a batch.
+        assert_eq!(size_of::<FlowKey>(), 44);
         assert!(size_of::<crate::model::Segment>() <= 136);
     }
 }
