@@ -4,8 +4,8 @@
 //! file is least, and of equal ones that of the file that comes first. The clock of a file at a frame
 //! is the greatest time in it up to there. So all frames of a file come before those of the next one
 //! just when its clock never passes the time at which the next one begins, and then they are decoded
-//! from guessed boundaries in parallel ([`stretch`]). Only where files do overlap are their frames
-//! put in order one by one ([`merge`](super::merge)).
+//! from guessed boundaries in parallel ([`mod@stretch`]). Only where files do overlap are their frames
+//! put in order one by one ([`mod@merge`]).
 
 use std::slice;
 

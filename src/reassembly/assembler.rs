@@ -143,6 +143,7 @@ impl Assembler {
             layout,
         } = self;
         let reached = captured.end();
+        let mut newest = u64::MAX;
         captured.insert(from, to, |part| match part {
             ranges::Part::Seen(start, stop) => {
                 meet(history, rivals, newcomer, (start, stop), rules, outcome);
@@ -169,19 +170,20 @@ impl Assembler {
                     layout.add(start, piece.payload.clone(), rules.max_gap, rules.place);
                 }
                 history.add(piece);
-                while let Some(forgotten) = history.forget(start) {
-                    if !forgotten.settled {
-                        *settled_end = forgotten.end().max(*settled_end);
-                        layout.add(
-                            forgotten.offset,
-                            forgotten.payload,
-                            rules.max_gap,
-                            rules.place,
-                        );
-                    }
-                }
+                newest = start;
             }
         });
+        while let Some(forgotten) = history.forget(newest) {
+            if !forgotten.settled {
+                *settled_end = forgotten.end().max(*settled_end);
+                layout.add(
+                    forgotten.offset,
+                    forgotten.payload,
+                    rules.max_gap,
+                    rules.place,
+                );
+            }
+        }
     }
 
     /// The receiver has everything before `acknowledged`.

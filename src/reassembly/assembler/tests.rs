@@ -294,6 +294,19 @@ mod policies {
         }
     }
 
+    #[test]
+    fn copies_that_cut_pieces_up_cost_bounded_state() {
+        let mut bench = Bench::with_policy(MAX_GAP, P::Last);
+        bench.insert(0, &[b'a'; 10_000]);
+        for at in (1..10_000).step_by(2) {
+            bench.insert(at, b"b");
+        }
+        assert!(bench.assembler.memory() < 100_000);
+        // What was cut up first has left the history, and stands.
+        let file = bench.finish();
+        assert!(file.starts_with("abab") && file.len() == 10_000);
+    }
+
     fn any_policy() -> impl Strategy<Value = P> {
         prop::sample::select(P::ALL.to_vec())
     }
