@@ -18,7 +18,8 @@ use crate::config::{Config, EPOCH_FRAMES, SHARDS};
 use crate::model::EndReason;
 use crate::output::accounting::AccountingError;
 use crate::output::{
-    DescriptorBudget, FooterFacts, OutputDir, OutputError, PayloadOutput, PayloadTotals,
+    CaptureTotals, DescriptorBudget, FlowCaptureWriter, FooterFacts, OutputDir, OutputError,
+    PayloadOutput, PayloadTotals,
 };
 
 /// How far a run has come.
@@ -107,10 +108,17 @@ pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunEr
     let footer = Arc::new(FooterFacts {
         config_json: report::config_value(config).to_string(),
     });
+    // Each opens one file without a permit; a capture that is written anew is another.
+    let per_thread = if config.decode.keep_frames { 2 } else { 1 };
     let run = Run {
         config,
         inputs: &inputs,
-        workers: workers(config, &dir, threads + inputs.descriptors(), &footer),
+        workers: workers(
+            config,
+            &dir,
+            per_thread * threads + inputs.descriptors(),
+            &footer,
+        ),
         tables: Tables::create(&dir, config, &inputs, &footer)?,
         join: Join::new(&inputs, config),
     };
@@ -134,7 +142,11 @@ fn workers(
     (0..SHARDS)
         .map(|shard| {
             let payload = PayloadOutput::new(config.payload, shard, dir, &budget, footer);
-            Worker::new(shard, config.reassembly.clone(), payload)
+            let captures = config
+                .decode
+                .keep_frames
+                .then(|| FlowCaptureWriter::new(Arc::clone(dir), Arc::clone(&budget)));
+            Worker::new(shard, config.reassembly.clone(), payload, captures)
         })
         .collect()
 }
@@ -196,6 +208,10 @@ impl Run<'_> {
         for worker in &self.workers {
             payload += worker.payload_totals();
         }
+        let mut captures = CaptureTotals::default();
+        for worker in &self.workers {
+            captures += worker.capture_totals();
+        }
         let (accounting, tables) = self.tables.finish()?;
         Ok(report::Finished {
             interrupted,
@@ -203,6 +219,7 @@ impl Run<'_> {
             accounting,
             tables,
             payload,
+            captures,
             stats,
         })
     }
