@@ -25,6 +25,7 @@ mod record;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod unseen;
 
 pub use overlap::OverlapPolicy;
@@ -131,17 +132,18 @@ impl Reassembler {
         sink: &mut dyn EventSink,
     ) {
         let around = &mut surroundings(&self.config, source, sink);
+        let Some(now) = watermark.ns() else { return };
         for class in TimerClass::ALL {
-            while let Some((slot, seen)) = self.table.longest_idle(class) {
-                if seen == Timestamp::NONE && watermark != Timestamp::NONE {
+            let limit = timeout(&self.config.timeouts, class);
+            // Silent for longer than the limit.
+            let bound = Timestamp::from_ns(now.saturating_sub(limit).saturating_sub(1));
+            while let Some((slot, seen)) = self.table.silent_since(class, bound) {
+                if seen == Timestamp::NONE {
                     // Last heard of before any frame had a time: it is silent from now on.
                     self.table.touch(slot, watermark);
-                    continue;
+                } else {
+                    self.end(slot, timeout_reason(class), around);
                 }
-                if !self.is_expired(class, seen, watermark) {
-                    break;
-                }
-                self.end(slot, timeout_reason(class), around);
             }
         }
     }
@@ -352,9 +354,11 @@ impl Reassembler {
             if bytes <= self.config.shard_memory {
                 return;
             }
+            /// Later than any time.
+            const FOREVER: Timestamp = Timestamp::from_ns(i64::MAX);
             let oldest = TimerClass::ALL
                 .into_iter()
-                .filter_map(|class| self.table.longest_idle(class))
+                .filter_map(|class| self.table.silent_since(class, FOREVER))
                 .min_by_key(|&(_, seen)| seen);
             let Some((slot, _)) = oldest else { return };
             self.stats.evicted += 1;
