@@ -42,6 +42,9 @@ use notes::Notes;
 /// Repetitions of a SYN that wait with it to be answered; a SYN is retried five or six times.
 const CANDIDATE_SEGMENTS: usize = 8;
 
+/// No time is later.
+const FOREVER: Timestamp = Timestamp::from_ns(i64::MAX);
+
 /// What a reassembler did beyond its flows' own rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ReassemblyStats {
@@ -354,8 +357,6 @@ impl Reassembler {
             if bytes <= self.config.shard_memory {
                 return;
             }
-            /// Later than any time.
-            const FOREVER: Timestamp = Timestamp::from_ns(i64::MAX);
             let oldest = TimerClass::ALL
                 .into_iter()
                 .filter_map(|class| self.table.silent_since(class, FOREVER))
