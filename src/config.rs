@@ -106,6 +106,8 @@ pub struct DecodeConfig {
     pub track: Track,
     /// Which segments are kept; `None` = all.
     pub filter: Option<Arc<Filter>>,
+    /// Remember each frame, for captures of single flows.
+    pub keep_frames: bool,
 }
 
 /// What the reassembly core decides by.

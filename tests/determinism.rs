@@ -164,6 +164,13 @@ fn payload_parts_and_digests_are_the_same_bytes_however_divided() {
 }
 
 #[test]
+fn captures_of_single_flows_are_the_same_bytes_however_divided() {
+    let mut all = captures::own();
+    all.extend(captures::foreign().unwrap_or_default());
+    all_agree(&all, &["--payload", "none", "--pcaps"]);
+}
+
+#[test]
 fn foreign_captures_give_the_same_payload_parts_however_divided() {
     if let Some(captures) = captures::foreign() {
         all_agree(&captures, &["--payload", "parquet", "--hash", "sha256"]);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bulkreasm::config::DecodeConfig;
 use bulkreasm::decode::{DecodeSink, Decoder, Fragment};
 use bulkreasm::filter::Filter;
-use bulkreasm::model::{InputPos, LinkType, RawFrame, Segment, Timestamp};
+use bulkreasm::model::{InputPos, LinkType, RawFrame, Segment, TimeUnit, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
@@ -337,6 +337,7 @@ fn passes(filter: &Arc<Filter>, data: &[u8]) -> bool {
         data,
         at: InputPos::new(0, 0),
         original_len: u32::try_from(data.len()).unwrap(),
+        unit: TimeUnit::Micro,
         fcs_len: 0,
     };
     let mut segments = Segments::default();

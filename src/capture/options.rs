@@ -1,7 +1,7 @@
 //! pcapng options (draft-ietf-opsawg-pcapng, 3.5) and what is made of their values.
 
 use super::bytes::u16_at;
-use crate::model::{LinkType, Timestamp};
+use crate::model::{LinkType, TimeUnit, Timestamp};
 
 /// Walks the options of a block. It ends at the end-of-options mark, at the end of the block, or
 /// at the first option that is not wholly there: what lies behind cannot be told apart.
@@ -59,6 +59,15 @@ impl Resolution {
             Resolution::Coarse(10u32.pow(9 - exponent))
         } else {
             Resolution::Fine(10u64.checked_pow(exponent - 9).unwrap_or(0))
+        }
+    }
+
+    /// The unit that the pcap format has for such times.
+    #[inline]
+    pub(super) const fn unit(self) -> TimeUnit {
+        match self {
+            Resolution::Coarse(unit) if unit >= 1000 => TimeUnit::Micro,
+            _ => TimeUnit::Nano,
         }
     }
 

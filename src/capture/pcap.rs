@@ -2,7 +2,7 @@
 
 use super::bytes::{index, u16_at, u32_at, u32_from};
 use super::resync::{Link, Probe};
-use crate::model::{LinkType, Timestamp};
+use crate::model::{LinkType, TimeUnit, Timestamp};
 
 /// Length of the file header, bytes.
 pub(super) const FILE_HEADER: usize = 24;
@@ -172,6 +172,16 @@ impl Pcap {
         // At most 2³² · 10⁹ + 2 · 10⁹, which is less than 2⁶³.
         let ns = i64::from(header.seconds) * 1_000_000_000 + fraction * unit;
         (Timestamp::from_ns(ns), header.fraction < units)
+    }
+
+    /// The unit of its times.
+    #[inline]
+    pub(super) const fn unit(&self) -> TimeUnit {
+        if self.nanoseconds {
+            TimeUnit::Nano
+        } else {
+            TimeUnit::Micro
+        }
     }
 
     /// Nanoseconds in a unit of the fraction, and units in a second.

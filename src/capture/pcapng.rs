@@ -10,7 +10,7 @@ use super::bytes::{index, u16_at, u32_at};
 use super::options::{Options, Resolution, fcs_octets, fcs_of_flags, is_large};
 use super::resync::{Link, Probe};
 use super::stats::{CutFrame, DamageReason};
-use crate::model::{LinkType, Timestamp};
+use crate::model::{LinkType, TimeUnit, Timestamp};
 
 pub(super) const SECTION_HEADER: u32 = SHB_MAGIC;
 pub(super) const INTERFACE: u32 = IDB_MAGIC;
@@ -76,6 +76,7 @@ pub(super) enum NoBlock {
 pub(super) struct Packet<'a> {
     pub(super) ts: Timestamp,
     pub(super) ts_ok: bool,
+    pub(super) unit: TimeUnit,
     pub(super) link: LinkType,
     pub(super) data: &'a [u8],
     /// Where the data begins in the block.
@@ -199,6 +200,7 @@ impl Section {
         Ok(Packet {
             ts,
             ts_ok,
+            unit: interface.resolution.unit(),
             link: interface.link,
             data,
             start: START,
@@ -222,6 +224,7 @@ impl Section {
         Ok(Packet {
             ts: Timestamp::NONE,
             ts_ok: true,
+            unit: interface.resolution.unit(),
             link: interface.link,
             data: body.get(..captured).unwrap_or_default(),
             start: START,

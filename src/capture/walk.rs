@@ -112,6 +112,7 @@ impl<'a> Walker<'a> {
             self.stats.bad_timestamps += u64::from(!ts_ok);
             return Some(RawFrame {
                 ts,
+                unit: pcap.unit(),
                 link: pcap.link,
                 data,
                 at: InputPos::new(self.file, self.base + start as u64),
@@ -204,6 +205,7 @@ impl<'a> Walker<'a> {
         self.stats.bad_timestamps += u64::from(!packet.ts_ok);
         RawFrame {
             ts: packet.ts,
+            unit: packet.unit,
             link: packet.link,
             data: packet.data,
             at: InputPos::new(self.file, self.base + at as u64),

@@ -116,6 +116,10 @@ pub(super) struct Args {
     #[arg(long)]
     segments: bool,
 
+    /// Write a capture of each flow: the frames that carried its segments, as they are
+    #[arg(long)]
+    pcaps: bool,
+
     /// Write flows.csv beside flows.parquet
     #[arg(long)]
     csv: bool,
@@ -236,6 +240,7 @@ impl Args {
                     vlan: self.track.contains(&TrackArg::Vlan),
                     tunnel: self.track.contains(&TrackArg::Tunnel),
                 },
+                keep_frames: self.pcaps,
             },
             fragment_policy: PolicyMap::new(self.fragment_policy.iter().copied()),
             reassembly: ReassemblyConfig {

@@ -14,7 +14,7 @@ use foldhash::quality::RandomState;
 
 use super::{DecodeSink, Decoder};
 use crate::config::{FragmentPolicy, PolicyMap};
-use crate::model::{Encapsulation, Payload, PayloadSource, Segment, Timestamp, ip_addr};
+use crate::model::{Encapsulation, FrameRef, Payload, PayloadSource, Segment, Timestamp, ip_addr};
 use assembly::{Assembly, Piece};
 
 /// The greatest payload of a datagram, bytes: the greatest value of the 16-bit length fields.
@@ -73,6 +73,9 @@ pub struct Fragment {
     pub missing: u32,
     /// Its bytes.
     pub payload: Payload,
+    /// The frames that carried it: one, or for a fragment inside a datagram that was itself put
+    /// together, that datagram's.
+    pub frames: Arc<[FrameRef]>,
 }
 
 /// Ordinal of the first segment that a frame of several packets completes, so that its flow id differs
@@ -102,6 +105,17 @@ pub struct Datagram {
     pub bytes: Arc<[u8]>,
     /// Bytes at its end that the capture's snap length cut off.
     pub truncated: u32,
+    /// The frames that carried its fragments, in their order.
+    pub frames: Arc<[FrameRef]>,
+}
+
+/// A segment of a datagram that was put together.
+#[derive(Clone, Debug)]
+pub struct Pieced {
+    /// The segment.
+    pub segment: Segment,
+    /// The frames that carried the datagram.
+    pub frames: Arc<[FrameRef]>,
 }
 
 /// A datagram that is complete and dropped whole, since its fragments overlap.
@@ -189,7 +203,7 @@ impl FragmentTable {
         through: u64,
         source: &(impl PayloadSource + ?Sized),
         decoder: &mut Decoder,
-    ) -> Vec<Segment> {
+    ) -> Vec<Pieced> {
         let mut stats = self.lock();
         let mut fresh = Vec::new();
         for mut slot in self.slots.iter_mut() {
@@ -200,6 +214,7 @@ impl FragmentTable {
         }
         // Latest first, so that the next is popped off the end.
         fresh.sort_by_key(|fragment| std::cmp::Reverse((fragment.frame, fragment.ordinal)));
+        let mut pieced = Vec::new();
         let mut found = Found::default();
         while let Some(fragment) = fresh.pop() {
             match self.take_up(fragment, source, &mut stats) {
@@ -207,12 +222,16 @@ impl FragmentTable {
                     found.ordinal = if datagram.sole { 0 } else { PIECED_ORDINAL };
                     decoder.datagram(&datagram, &mut found);
                     fresh.extend(found.fragments.drain(..).rev());
+                    pieced.extend(found.segments.drain(..).map(|segment| Pieced {
+                        segment,
+                        frames: Arc::clone(&datagram.frames),
+                    }));
                 }
                 Some(Err(refused)) => decoder.refused(refused),
                 None => {}
             }
         }
-        found.segments
+        pieced
     }
 
     fn take_up(

@@ -51,9 +51,9 @@ use crate::model::{Encapsulation, RawFrame, Segment, Timestamp};
 use cursor::{Cursor, stop};
 use defrag::Refused;
 use ip::Ip;
-use walk::{Backing, Walk};
+use walk::{Backing, Carrier, Walk};
 
-pub use defrag::{Datagram, Fragment, FragmentStats, FragmentTable};
+pub use defrag::{Datagram, Fragment, FragmentStats, FragmentTable, Pieced};
 pub use encapsulation::EncapsulationTable;
 pub use link::link_type_name;
 pub use stats::{Class, DecodeStats, Layer, LinkProtocol, Other, Reason, Undecoded};
@@ -113,6 +113,7 @@ impl Decoder {
             ts: frame.ts,
             watermark,
             backing: Backing::Input(frame.at),
+            carrier: Carrier::Frame(frame),
             depth: 0,
             outermost: true,
             sole: true,
@@ -151,6 +152,7 @@ impl Decoder {
             ts: datagram.ts,
             watermark: datagram.watermark,
             backing: Backing::Owned(Arc::clone(&datagram.bytes)),
+            carrier: Carrier::Datagram(&datagram.frames),
             depth: datagram.depth,
             outermost: false,
             sole: datagram.sole,

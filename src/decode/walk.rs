@@ -9,7 +9,7 @@ use super::encapsulation::EncapsulationTable;
 use super::ip::Ip;
 use super::stats::{DecodeStats, Layer, Reason, Undecoded};
 use crate::config::{ChecksumMode, DecodeConfig};
-use crate::model::{Encapsulation, InputPos, Payload, Timestamp, Tunnel};
+use crate::model::{Encapsulation, FrameRef, InputPos, Payload, RawFrame, Timestamp, Tunnel};
 
 /// How many Ethernet, PPP and IP headers are followed in one frame. Real stacks have fewer than
 /// ten; the bound keeps a crafted frame from exhausting the call stack.
@@ -22,6 +22,15 @@ pub(super) enum Backing {
     Input(InputPos),
     /// In a buffer of their own.
     Owned(Arc<[u8]>),
+}
+
+/// What brought the packet.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Carrier<'w> {
+    /// A frame of the input.
+    Frame(&'w RawFrame<'w>),
+    /// The frames of a datagram's fragments.
+    Datagram(&'w Arc<[FrameRef]>),
 }
 
 /// One walk. Each layer is a method in the file of its protocol family; it takes a [`Cursor`] that
@@ -37,6 +46,7 @@ pub(super) struct Walk<'w, S> {
     pub(super) ts: Timestamp,
     pub(super) watermark: Timestamp,
     pub(super) backing: Backing,
+    pub(super) carrier: Carrier<'w>,
     pub(super) depth: u8,
     /// VLAN tags still belong to the outermost Ethernet header.
     pub(super) outermost: bool,
@@ -110,6 +120,10 @@ impl<S: DecodeSink> Walk<'_, S> {
             more: piece.more,
             missing: u32::try_from(cursor.cut()).unwrap_or(u32::MAX),
             payload: self.payload(cursor),
+            frames: match self.carrier {
+                Carrier::Frame(frame) => [frame.by_reference()].into(),
+                Carrier::Datagram(frames) => Arc::clone(frames),
+            },
         };
         self.fragments += 1;
         self.sink.fragment(fragment);

@@ -16,7 +16,7 @@ pub use flow_key::{Endpoint, FlowKey, FlowTag, Side, ip_addr};
 pub use flow_record::{
     ClientBy, ConnState, Direction, EndReason, FlowRecord, Gap, GapCause, HalfRecord, SynFacts,
 };
-pub use frame::{LinkType, RawFrame};
+pub use frame::{FrameRef, LinkType, RawFrame, TimeUnit};
 pub use payload::{InputPos, Payload, PayloadSource};
 pub use segment::{Segment, SynOptions, TcpFlags};
 pub use time::Timestamp;

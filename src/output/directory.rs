@@ -10,7 +10,9 @@ use rustix::io::Errno;
 
 use super::error::OutputError;
 use super::payload_part::is_part_file;
-use super::stream_path::{STREAMS_DIR, is_stream_directory, is_stream_file};
+use super::stream_path::{
+    CAPTURES_DIR, STREAMS_DIR, is_capture_file, is_numbered_directory, is_stream_file,
+};
 
 /// The file whose presence means that the run completed.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -49,11 +51,11 @@ impl OutputDir {
     /// Creates the directory, with its parents, or takes an empty one.
     ///
     /// With `force` a directory that is not empty is taken too: an earlier run's own files are
-    /// removed, the manifest first, and nothing else is touched. Below `streams` and `payload` a
-    /// file is its own if its name has the form of those that belong there.
+    /// removed, the manifest first, and nothing else is touched. Below `streams`, `pcaps` and
+    /// `payload` a file is its own if its name has the form of those that belong there.
     ///
-    /// Fails where the path is a file, the directory is not empty, `streams` or `payload` is a
-    /// symbolic link, or the file system refuses.
+    /// Fails where the path is a file, the directory is not empty, one of those three is a symbolic
+    /// link, or the file system refuses.
     pub fn create(path: &Path, force: bool) -> Result<OutputDir, OutputError> {
         let not_a_directory = || OutputError::NotADirectory {
             path: path.to_path_buf(),
@@ -199,7 +201,12 @@ fn remove_earlier_run(path: &Path) -> Result<(), OutputError> {
         remove_if_there(&path.join(name))?;
         remove_if_there(&path.join(temporary_name(name)))?;
     }
-    remove_below(&path.join(STREAMS_DIR), remove_streams)?;
+    remove_below(&path.join(STREAMS_DIR), |streams| {
+        remove_numbered(streams, is_stream_file)
+    })?;
+    remove_below(&path.join(CAPTURES_DIR), |captures| {
+        remove_numbered(captures, is_capture_file)
+    })?;
     remove_below(&path.join(PAYLOAD_DIR), |parts| {
         remove_files(parts, is_part_file)
     })
@@ -220,10 +227,11 @@ fn remove_below(
     }
 }
 
-/// Removes the payload files below `streams`, and the directories that are empty then.
-fn remove_streams(streams: &Path) -> Result<(), OutputError> {
-    for (name, directory) in entries(streams)? {
-        if !is_stream_directory(&name) {
+/// Removes the files in numbered directories that `is_own` takes for a run's, and the directories that
+/// are empty then.
+fn remove_numbered(all: &Path, is_own: fn(&str) -> bool) -> Result<(), OutputError> {
+    for (name, directory) in entries(all)? {
+        if !is_numbered_directory(&name) {
             continue;
         }
         match directory.symlink_metadata() {
@@ -233,9 +241,9 @@ fn remove_streams(streams: &Path) -> Result<(), OutputError> {
             Ok(m) if m.is_dir() => {}
             _ => continue,
         }
-        remove_files(&directory, is_stream_file)?;
+        remove_files(&directory, is_own)?;
     }
-    remove_directory_if_empty(streams)
+    remove_directory_if_empty(all)
 }
 
 /// Removes the files whose names `is_own` takes for a run's, and then the directory if it is empty.
@@ -328,12 +336,16 @@ mod tests {
         fs::create_dir_all(at("streams/00001")).unwrap();
         fs::create_dir_all(at("streams/mine")).unwrap();
         fs::create_dir_all(at("payload")).unwrap();
+        fs::create_dir_all(at("pcaps/00000")).unwrap();
+        fs::create_dir_all(at("pcaps/00001")).unwrap();
         let own = [
             MANIFEST_FILE,
             FLOWS_FILE,
             ".flows.parquet.tmp",
             "streams/00000/1-1.2.3.4.5-1.2.3.4.6.c2s",
             "streams/00001/10001-1.2.3.4.5-1.2.3.4.6.s2c",
+            "pcaps/00000/1.pcap",
+            "pcaps/00001/10001.pcapng",
             "payload/part-07.parquet",
             "payload/.part-63.parquet.tmp",
         ];
@@ -341,6 +353,7 @@ mod tests {
             "notes.txt",
             "evidence.pcap",
             "streams/00000/notes.txt",
+            "pcaps/00001/mine.pcap",
             "streams/mine/1-1.2.3.4.5-1.2.3.4.6.c2s",
             "payload/part-mine.parquet",
             "payload/.part-1.tmp",
@@ -356,6 +369,7 @@ mod tests {
             assert!(at(name).exists(), "{name}");
         }
         assert!(!at("streams/00001").exists());
+        assert!(!at("pcaps/00000").exists());
     }
 
     #[test]

@@ -142,7 +142,7 @@ pub struct DamagedRegion {
     pub reason: String,
 }
 
-/// One output file, or all payload files together under `streams/`.
+/// One output file, or all files together under `streams/` or `pcaps/`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct OutputFacts {
     /// Rows of a table.

@@ -7,6 +7,7 @@
 
 pub mod accounting;
 mod builder;
+mod capture_format;
 pub mod community_id;
 pub mod conflicts_table;
 pub mod csv_table;
@@ -14,6 +15,8 @@ pub mod descriptors;
 pub mod digests;
 pub mod directory;
 pub mod error;
+mod file_cache;
+pub mod flow_captures;
 pub mod flow_table;
 pub mod gaps_table;
 pub mod manifest;
@@ -34,6 +37,7 @@ pub use csv_table::CsvTableWriter;
 pub use descriptors::DescriptorBudget;
 pub use directory::OutputDir;
 pub use error::OutputError;
+pub use flow_captures::{CaptureTotals, FlowCaptureWriter};
 pub use flow_table::{FlowCsvWriter, FlowRow, FlowTableWriter};
 pub use gaps_table::GapTableWriter;
 pub use manifest::Manifest;

@@ -5,24 +5,23 @@
 //! is sparse there; it ends at its last captured byte.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::model::{Direction, PayloadSource};
 use crate::reassembly::event::{FlowName, StreamData};
 
-use super::descriptors::{DescriptorBudget, Permit};
+use super::descriptors::DescriptorBudget;
 use super::directory::OutputDir;
 use super::error::OutputError;
+use super::file_cache::FileCache;
 use super::payload::{HalfKey, read_all};
-use super::stream_path::{STREAMS_DIR, stream_path};
+use super::stream_path::stream_path;
 
 /// Most pieces that one `pwritev` takes (`IOV_MAX` of Linux and the BSDs).
 const MOST_PIECES: usize = 1024;
@@ -39,31 +38,14 @@ pub struct FileTotals {
 /// Queue entry in the order of writing: whose, where, and its index in the queue.
 type Piece = (HalfKey, u64, usize);
 
-/// A file that was created and whose flow goes on.
-#[derive(Debug)]
-struct Live {
-    open: Option<(OwnedFd, Permit)>,
-    /// The flush that wrote to it last.
-    used: u64,
-}
-
 /// Writes the payload files of one shard's flows. One task uses it at a time.
 #[derive(Debug)]
 pub struct PayloadWriter {
-    dir: Arc<OutputDir>,
-    budget: Arc<DescriptorBudget>,
+    files: FileCache<HalfKey>,
     queue: Vec<StreamData>,
     /// Reused from flush to flush.
     order: Vec<Piece>,
     ended: Vec<u64>,
-    live: HashMap<HalfKey, Live>,
-    /// Files kept open, least recently used first. An entry counts only if the file is still open
-    /// and was last used in the flush that the entry names; others are left over and skipped.
-    recent: VecDeque<(HalfKey, u64)>,
-    /// Files kept open.
-    open: usize,
-    /// Number of this flush.
-    now: u64,
     totals: FileTotals,
 }
 
@@ -71,15 +53,10 @@ impl PayloadWriter {
     /// A writer below `dir` that keeps files open as far as `budget` allows.
     pub fn new(dir: Arc<OutputDir>, budget: Arc<DescriptorBudget>) -> PayloadWriter {
         PayloadWriter {
-            dir,
-            budget,
+            files: FileCache::new(dir, budget),
             queue: Vec::new(),
             order: Vec::new(),
             ended: Vec::new(),
-            live: HashMap::new(),
-            recent: VecDeque::new(),
-            open: 0,
-            now: 0,
             totals: FileTotals::default(),
         }
     }
@@ -102,7 +79,7 @@ impl PayloadWriter {
     /// Writes all that is queued. Fails where the file system refuses, or where `source` no longer
     /// gives the bytes; what was queued is lost then.
     pub fn flush(&mut self, source: &dyn PayloadSource) -> Result<(), OutputError> {
-        self.now += 1;
+        self.files.next_round();
         self.ended.sort_unstable();
         let queue = std::mem::take(&mut self.queue);
         let mut order = std::mem::take(&mut self.order);
@@ -121,7 +98,10 @@ impl PayloadWriter {
         self.order = order;
         self.queue = queue;
         self.queue.clear();
-        self.forget_ended();
+        let ended = self.ended.drain(..);
+        self.files.forget(
+            ended.flat_map(|flow_id| Direction::BOTH.map(|direction| (flow_id, direction))),
+        );
         Ok(())
     }
 
@@ -137,146 +117,27 @@ impl PayloadWriter {
         };
         let key = first.0;
         let flow = &queue[first.2].flow;
-        let (file, permit) = self.open_file(flow, key)?;
+        let opened = self
+            .files
+            .open(key, || stream_path(flow, key.1), OFlags::WRONLY)?;
+        self.totals.files += u64::from(opened.created);
         for run in contiguous_runs(pieces, queue) {
-            self.totals.bytes += write_run(&file, &pieces[run], queue, source)
+            self.totals.bytes += write_run(&opened.file, &pieces[run], queue, source)
                 .map_err(|e| self.explain(e, flow, key.1))?;
         }
-        if self.ended.binary_search(&key.0).is_ok() {
-            // Closed here; its entry, if it has one, goes when the flush is done.
-            return Ok(());
-        }
-        let permit = permit.or_else(|| self.find_permit());
-        let open = permit.map(|permit| (file, permit));
-        if open.is_some() {
-            self.open += 1;
-            self.recent.push_back((key, self.now));
-        }
-        self.live.insert(
-            key,
-            Live {
-                open,
-                used: self.now,
-            },
-        );
-        Ok(())
-    }
-
-    /// The file of `key`, with the permit if it was kept open. A file is created once, by its
-    /// first bytes, and must not have been there before.
-    fn open_file(
-        &mut self,
-        flow: &FlowName,
-        key: HalfKey,
-    ) -> Result<(OwnedFd, Option<Permit>), OutputError> {
-        let known = self.live.get_mut(&key);
-        let created = known.is_some();
-        if let Some((file, permit)) = known.and_then(|live| live.open.take()) {
-            self.open -= 1;
-            return Ok((file, Some(permit)));
-        }
-        let path = stream_path(flow, key.1);
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let (flags, action) = if created {
-            (flags, "open again")
-        } else {
-            (flags | OFlags::CREATE | OFlags::EXCL, "create")
-        };
-        let mut opened = open_at(&self.dir, &path, flags);
-        if matches!(opened, Err(Errno::MFILE | Errno::NFILE)) {
-            // Someone else took descriptors that the budget counted on. Give ours back.
-            while self.close_least_recent(u64::MAX) {}
-            opened = open_at(&self.dir, &path, flags);
-        }
-        if !created && opened.as_ref().err() == Some(&Errno::NOENT) {
-            self.make_directories(&path)?;
-            opened = open_at(&self.dir, &path, flags);
-        }
-        let file = opened.map_err(|errno| {
-            let path = self.dir.path().join(&path);
-            match errno {
-                Errno::EXIST => OutputError::Occupied { path },
-                _ => OutputError::io(action, &path, errno),
-            }
-        })?;
-        if !created {
-            self.totals.files += 1;
-        }
-        Ok((file, None))
-    }
-
-    /// Makes `streams` and the directory of `path` in it.
-    fn make_directories(&self, path: &str) -> Result<(), OutputError> {
-        let parent = path
-            .rsplit_once('/')
-            .map_or(STREAMS_DIR, |(parent, _)| parent);
-        for directory in [STREAMS_DIR, parent] {
-            self.dir.make_directory(directory)?;
+        if self.ended.binary_search(&key.0).is_err() {
+            self.files.keep(key, opened);
         }
         Ok(())
-    }
-
-    /// A permit for one more open file: a free one, or that of a file which this flush has not
-    /// used. (Taking one from a file of the same flush would only trade one file for another.)
-    fn find_permit(&mut self) -> Option<Permit> {
-        self.budget.acquire().or_else(|| {
-            self.close_least_recent(self.now);
-            self.budget.acquire()
-        })
-    }
-
-    /// Closes the file used longest ago, if that was before flush number `before`.
-    fn close_least_recent(&mut self, before: u64) -> bool {
-        while let Some(&(key, used)) = self.recent.front() {
-            if used >= before {
-                return false;
-            }
-            self.recent.pop_front();
-            if let Some(live) = self.live.get_mut(&key)
-                && live.used == used
-                && live.open.take().is_some()
-            {
-                self.open -= 1;
-                return true;
-            }
-        }
-        false
-    }
-
-    fn forget_ended(&mut self) {
-        for flow_id in std::mem::take(&mut self.ended) {
-            for direction in Direction::BOTH {
-                if let Some(Live { open: Some(_), .. }) = self.live.remove(&(flow_id, direction)) {
-                    self.open -= 1;
-                }
-            }
-        }
-        // Left-over entries would pile up where nothing is ever closed for want of permits.
-        if self.recent.len() > 2 * self.open + 64 {
-            let live = &self.live;
-            self.recent.retain(|(key, used)| {
-                live.get(key)
-                    .is_some_and(|l| l.used == *used && l.open.is_some())
-            });
-        }
     }
 
     fn explain(&self, error: RunError, flow: &FlowName, direction: Direction) -> OutputError {
         match error {
             RunError::Short(changed) => changed,
             RunError::Write(source) => {
-                let path = self.dir.path().join(stream_path(flow, direction));
+                let path = self.files.dir().path().join(stream_path(flow, direction));
                 OutputError::io("write", &path, source)
             }
-        }
-    }
-}
-
-fn open_at(dir: &OutputDir, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-    loop {
-        match rustix::fs::openat(dir, path, flags, Mode::from_raw_mode(0o666)) {
-            Err(Errno::INTR) => {}
-            result => return result,
         }
     }
 }
@@ -324,7 +185,7 @@ fn write_run(
 
 /// Writes all of `slices` at `position` by a function that may write less than it is given, or be
 /// interrupted.
-fn write_all_at(
+pub(super) fn write_all_at(
     mut slices: &mut [IoSlice<'_>],
     position: u64,
     mut write: impl FnMut(&[IoSlice<'_>], u64) -> Result<usize, Errno>,

@@ -1,4 +1,4 @@
-//! What a payload file is called.
+//! What a payload file is called, and a capture of one flow.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -14,6 +14,38 @@ const FLOWS_PER_DIRECTORY: u64 = 10_000;
 /// The directory that holds all payload files, relative to the output directory.
 pub const STREAMS_DIR: &str = "streams";
 
+/// The directory that holds all captures of single flows, relative to the output directory.
+pub const CAPTURES_DIR: &str = "pcaps";
+
+/// The format of a capture of one flow.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CaptureForm {
+    /// One interface.
+    Pcap,
+    /// Several interfaces, or times that pcap cannot hold.
+    Pcapng,
+}
+
+impl CaptureForm {
+    const ALL: [CaptureForm; 2] = [CaptureForm::Pcap, CaptureForm::Pcapng];
+
+    const fn extension(self) -> &'static str {
+        match self {
+            CaptureForm::Pcap => ".pcap",
+            CaptureForm::Pcapng => ".pcapng",
+        }
+    }
+}
+
+/// The path of a flow's capture, relative to the output directory: `pcaps/NNNNN/<flow_id>.pcap` (or
+/// `.pcapng`), with the directory's number as in [`stream_path`].
+pub fn capture_path(flow_id: u64, form: CaptureForm) -> String {
+    let mut path = String::with_capacity(40);
+    push_directory(&mut path, CAPTURES_DIR, flow_id);
+    let _ = write!(path, "/{flow_id}{}", form.extension());
+    path
+}
+
 /// The path of a payload file, relative to the output directory:
 /// `streams/NNNNN/<flow_id>-<client>.<port>-<server>.<port>.c2s` (or `.s2c`).
 ///
@@ -28,7 +60,7 @@ pub fn stream_path(flow: &FlowName, direction: Direction) -> String {
 
 /// Appends what [`stream_path`] gives.
 pub(super) fn push_stream_path(out: &mut String, flow: &FlowName, direction: Direction) {
-    push_directory(out, flow.flow_id);
+    push_directory(out, STREAMS_DIR, flow.flow_id);
     let server = flow.client.other();
     let ends = [flow.client, server].map(|side| (flow.key.ip(side), flow.key.end(side).port));
     // Writing to a String cannot fail.
@@ -42,10 +74,10 @@ pub(super) fn push_stream_path(out: &mut String, flow: &FlowName, direction: Dir
     out.push_str(direction.name());
 }
 
-/// Appends `streams/NNNNN`.
-fn push_directory(out: &mut String, flow_id: u64) {
+/// Appends `streams/NNNNN`, for `streams` or another directory.
+fn push_directory(out: &mut String, directory: &str, flow_id: u64) {
     let number = flow_id / FLOWS_PER_DIRECTORY;
-    let _ = write!(out, "{STREAMS_DIR}/{number:05}");
+    let _ = write!(out, "{directory}/{number:05}");
 }
 
 fn push_file_name_ip(out: &mut String, ip: IpAddr) {
@@ -56,8 +88,8 @@ fn push_file_name_ip(out: &mut String, ip: IpAddr) {
     }
 }
 
-/// Whether a directory under `streams` can be one of ours.
-pub(super) fn is_stream_directory(name: &str) -> bool {
+/// Whether a directory under `streams` or `pcaps` can be one of ours.
+pub(super) fn is_numbered_directory(name: &str) -> bool {
     name.len() >= 5 && name.bytes().all(|b| b.is_ascii_digit())
 }
 
@@ -81,6 +113,14 @@ pub(super) fn is_stream_file(name: &str) -> bool {
                     .bytes()
                     .all(|b| b.is_ascii_hexdigit() || b == b'.' || b == b'_')
         })
+}
+
+/// Whether a file can be one of our captures of single flows, judged by its name.
+pub(super) fn is_capture_file(name: &str) -> bool {
+    CaptureForm::ALL
+        .iter()
+        .filter_map(|form| name.strip_suffix(form.extension()))
+        .any(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[cfg(test)]
@@ -121,7 +161,7 @@ mod tests {
              ffff_ffff_ffff_ffff_ffff_ffff_ffff_ffff.65535.s2c"
         );
         assert!(is_stream_file(path.rsplit('/').next().unwrap()));
-        assert!(is_stream_directory("1000000"));
+        assert!(is_numbered_directory("1000000"));
     }
 
     #[test]
@@ -136,7 +176,11 @@ mod tests {
             assert!(!is_stream_file(name), "{name}");
         }
         assert!(is_stream_file("1-1.2.3.4.5-6.7.8.9.10.s2c"));
-        assert!(!is_stream_directory("0001"));
-        assert!(!is_stream_directory("000x1"));
+        assert!(is_capture_file("17.pcap") && is_capture_file("17.pcapng"));
+        for name in [".pcap", "17a.pcap", "17.pcap.gz", "evidence.pcap", "17"] {
+            assert!(!is_capture_file(name), "{name}");
+        }
+        assert!(!is_numbered_directory("0001"));
+        assert!(!is_numbered_directory("000x1"));
     }
 }

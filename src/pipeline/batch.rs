@@ -8,8 +8,8 @@ use super::chunk::{Chunk, Windows};
 use super::tally::FileTally;
 use crate::capture::Inputs;
 use crate::config::{Config, DecodeConfig, EPOCH_FRAMES, SHARDS};
-use crate::decode::{DecodeStats, Decoder, EncapsulationTable, FragmentTable};
-use crate::model::{InputPos, PayloadSource, Segment, Timestamp};
+use crate::decode::{DecodeStats, Decoder, EncapsulationTable, FragmentTable, Pieced};
+use crate::model::{InputPos, PayloadSource, Timestamp};
 use crate::shard::shard_of;
 
 /// A part of the capture, decoded but not yet joined to what came before.
@@ -42,7 +42,7 @@ pub(super) struct JoinedChunk {
     pub(super) watermark: Timestamp,
     /// Segments of datagrams that were completed in it, by shard and in frame order. Their frames
     /// and watermarks are those of the whole input.
-    pub(super) defragmented: Vec<Vec<Segment>>,
+    pub(super) defragmented: Vec<Vec<Pieced>>,
     /// What the encapsulations of those refer to.
     pub(super) encapsulations: EncapsulationTable,
     /// Epochs that end in it.
@@ -204,7 +204,8 @@ impl Join {
             joined.defragmented = vec![Vec::new(); SHARDS];
         }
         let mut last = (0, 0);
-        for mut segment in completed {
+        for mut pieced in completed {
+            let segment = &mut pieced.segment;
             segment.file_id = joined.chunk.file_of(segment.frame - joined.first_frame);
             let (frame, ordinal): (u64, u8) = last;
             if segment.frame == frame {
@@ -212,7 +213,7 @@ impl Join {
             }
             last = (segment.frame, segment.ordinal);
             if let Some(bucket) = joined.defragmented.get_mut(shard_of(&segment.key)) {
-                bucket.push(segment);
+                bucket.push(pieced);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::capture::{WalkState, WalkStats, Walker, Window};
 use crate::config::DecodeConfig;
 use crate::decode::{DecodeStats, Decoder, EncapsulationTable};
-use crate::model::{InputPos, LinkType, RawFrame, Timestamp};
+use crate::model::{FrameRef, RawFrame, Timestamp};
 use crate::shard::Buckets;
 
 /// The windows of a batch. Shared, since a walk may go on in one after the batch that began there.
@@ -31,6 +31,8 @@ pub(super) struct Chunk {
     pub(super) watermark: Timestamp,
     /// Times of its first and last frame, unless it holds none.
     pub(super) edges: Option<(Timestamp, Timestamp)>,
+    /// Its frames, where the configuration asks for them.
+    kept: Vec<FrameRef>,
 }
 
 /// Completes the watermarks of chunks that follow each other. `next` is the time of the frame behind
@@ -65,18 +67,13 @@ pub(super) enum Frames {
     Picked(Vec<Picked>),
 }
 
-/// A frame that a walk has found, without its bytes.
+/// A frame that a walk has found.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Picked {
-    /// Where its bytes are.
+    /// The window that its bytes are in.
     pub(super) window: usize,
-    /// All but the bytes, which come from there.
-    pub(super) ts: Timestamp,
-    pub(super) link: LinkType,
-    pub(super) at: InputPos,
-    pub(super) len: u32,
-    pub(super) original_len: u32,
-    pub(super) fcs_len: u8,
+    /// The frame.
+    pub(super) frame: FrameRef,
 }
 
 /// What one file has in a chunk.
@@ -214,8 +211,16 @@ impl Chunk {
                 let walker = Walker::new(window, start.clone(), *stop_at);
                 credible(walker.take(times).map(|frame| frame.ts))
             }),
-            Frames::Picked(all) => credible(all.iter().take(times).map(|frame| frame.ts)),
+            Frames::Picked(all) => credible(all.iter().take(times).map(|picked| picked.frame.ts)),
         }
+    }
+
+    /// The chunk's frame number `frame`, from 1, as a slice; empty where frames are not kept.
+    pub(super) fn kept(&self, frame: u64) -> &[FrameRef] {
+        usize::try_from(frame)
+            .ok()
+            .and_then(|frame| self.kept.get(frame.checked_sub(1)?..frame))
+            .unwrap_or_default()
     }
 
     /// The file of the chunk's frame number `frame`, from 1.
@@ -225,7 +230,7 @@ impl Chunk {
             Frames::Picked(all) => usize::try_from(frame)
                 .ok()
                 .and_then(|frame| all.get(frame.checked_sub(1)?))
-                .map_or(0, |frame| frame.at.file()),
+                .map_or(0, |picked| picked.frame.at.file()),
         }
     }
 }
@@ -235,26 +240,20 @@ impl Picked {
     pub(super) fn new(frame: &RawFrame<'_>, window: usize) -> Picked {
         Picked {
             window,
-            ts: frame.ts,
-            link: frame.link,
-            at: frame.at,
-            len: u32::try_from(frame.data.len()).unwrap_or(u32::MAX),
-            original_len: frame.original_len,
-            fcs_len: frame.fcs_len,
+            frame: frame.by_reference(),
         }
     }
 
     fn frame<'w>(&self, windows: &'w Windows<'_>) -> Option<RawFrame<'w>> {
-        let window = windows.get(self.window)?;
-        let start = usize::try_from(self.at.offset() - window.base()).ok()?;
-        let len = usize::try_from(self.len).ok()?;
+        let frame = self.frame;
         Some(RawFrame {
-            ts: self.ts,
-            link: self.link,
-            data: window.data().get(start..)?.get(..len)?,
-            at: self.at,
-            original_len: self.original_len,
-            fcs_len: self.fcs_len,
+            ts: frame.ts,
+            unit: frame.unit,
+            link: frame.link,
+            data: windows.get(self.window)?.bytes_at(frame.at, frame.len)?,
+            at: frame.at,
+            original_len: frame.original_len,
+            fcs_len: frame.fcs_len,
         })
     }
 }
@@ -281,6 +280,7 @@ struct Decoding {
     count: u64,
     watermark: Timestamp,
     edges: Option<(Timestamp, Timestamp)>,
+    kept: Option<Vec<FrameRef>>,
 }
 
 impl Decoding {
@@ -291,6 +291,7 @@ impl Decoding {
             count: 0,
             watermark: Timestamp::NONE,
             edges: None,
+            kept: config.keep_frames.then(Vec::new),
         }
     }
 
@@ -303,6 +304,9 @@ impl Decoding {
         }
         let first = self.edges.map_or(frame.ts, |(first, _)| first);
         self.edges = Some((first, frame.ts));
+        if let Some(kept) = &mut self.kept {
+            kept.push(frame.by_reference());
+        }
         self.decoder
             .frame(frame, self.count, self.watermark, &mut self.buckets);
     }
@@ -318,6 +322,7 @@ impl Decoding {
             buckets: self.buckets,
             watermark: self.watermark,
             edges: self.edges,
+            kept: self.kept.unwrap_or_default(),
         }
     }
 }

@@ -196,7 +196,7 @@ impl<'input> Merged<'input> {
             self.windows.len() - 1
         });
         reading.given += 1;
-        let bytes = u64::from(picked.len) + 1;
+        let bytes = u64::from(picked.frame.len) + 1;
         self.bytes += bytes;
         let chunk = self.chunks.len();
         if let Some(draft) = self.chunks.last_mut() {
@@ -209,8 +209,8 @@ impl<'input> Merged<'input> {
             });
             part.walk.frames += 1;
             part.first_frame.get_or_insert(number);
-            part.first_ts = part.first_ts.earliest(picked.ts);
-            part.last_ts = part.last_ts.max(picked.ts);
+            part.first_ts = part.first_ts.earliest(picked.frame.ts);
+            part.last_ts = part.last_ts.max(picked.frame.ts);
         }
     }
 
@@ -333,7 +333,7 @@ fn frame_after(
     let mut next: Option<(Timestamp, Timestamp)> = None;
     for reading in readings {
         let candidate = match reading.waiting.front() {
-            Some((clock, picked)) => Some((*clock, picked.ts)),
+            Some((clock, picked)) => Some((*clock, picked.frame.ts)),
             None if reading.ended => None,
             None => stretch::frame_after(reading.input, &reading.state, Patience::Endless)
                 .map_err(|error| RunError::read(reading.input, reading.state.offset(), &error))?

@@ -17,7 +17,7 @@ use crate::output::accounting::{Accounting, Counts, FragmentConflictAccounting, 
 use crate::output::manifest::{
     Damage, DamagedRegion, InputFacts, Manifest, OutputFacts, SkippedFile,
 };
-use crate::output::{OutputDir, PayloadTotals};
+use crate::output::{CaptureTotals, OutputDir, PayloadTotals};
 use crate::reassembly::ReassemblyStats;
 
 /// A run that has written everything but its manifest.
@@ -27,6 +27,7 @@ pub(super) struct Finished {
     pub(super) accounting: Accounting,
     pub(super) tables: TableSummaries,
     pub(super) payload: PayloadTotals,
+    pub(super) captures: CaptureTotals,
     pub(super) stats: Vec<ReassemblyStats>,
 }
 
@@ -90,6 +91,7 @@ pub(super) fn config_value(config: &Config) -> Value {
         "max_stream_bytes": (config.reassembly.max_stream_bytes != u64::MAX)
             .then_some(config.reassembly.max_stream_bytes),
         "segments": config.reassembly.segments,
+        "pcaps": config.decode.keep_frames,
     })
 }
 
@@ -117,6 +119,7 @@ pub(super) fn complete(
         mut accounting,
         tables,
         payload,
+        captures,
         stats,
     } = finished;
     let fragments = join.fragments.finish();
@@ -187,7 +190,7 @@ pub(super) fn complete(
     .into();
     manifest.capture = capture_facts(&walk);
     manifest.damage = damage(inputs, &join.files);
-    manifest.outputs = outputs(config, &tables, payload);
+    manifest.outputs = outputs(config, &tables, payload, captures);
     let seconds = elapsed.as_secs_f64();
     manifest.timings.wall_seconds = seconds;
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
@@ -212,6 +215,7 @@ fn outputs(
     config: &Config,
     tables: &TableSummaries,
     payload: PayloadTotals,
+    captures: CaptureTotals,
 ) -> BTreeMap<String, OutputFacts> {
     let mut outputs = BTreeMap::new();
     outputs.insert("flows.parquet".to_owned(), tables.flows.into());
@@ -233,6 +237,14 @@ fn outputs(
             bytes: payload.bytes,
         };
         outputs.insert("streams/".to_owned(), streams);
+    }
+    if config.decode.keep_frames {
+        let captures = OutputFacts {
+            rows: None,
+            files: Some(captures.files),
+            bytes: captures.bytes,
+        };
+        outputs.insert("pcaps/".to_owned(), captures);
     }
     outputs
 }

@@ -18,7 +18,8 @@ use crate::config::{Config, EPOCH_FRAMES, SHARDS};
 use crate::model::EndReason;
 use crate::output::accounting::AccountingError;
 use crate::output::{
-    DescriptorBudget, FooterFacts, OutputDir, OutputError, PayloadOutput, PayloadTotals,
+    CaptureTotals, DescriptorBudget, FlowCaptureWriter, FooterFacts, OutputDir, OutputError,
+    PayloadOutput, PayloadTotals,
 };
 
 /// How far a run has come.
@@ -107,10 +108,17 @@ pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunEr
     let footer = Arc::new(FooterFacts {
         config_json: report::config_value(config).to_string(),
     });
+    // Each opens one file without a permit; a capture that is written anew is another.
+    let per_thread = if config.decode.keep_frames { 2 } else { 1 };
     let run = Run {
         config,
         inputs: &inputs,
-        workers: workers(config, &dir, threads + inputs.descriptors(), &footer),
+        workers: workers(
+            config,
+            &dir,
+            per_thread * threads + inputs.descriptors(),
+            &footer,
+        ),
         tables: Tables::create(&dir, config, &inputs, &footer)?,
         join: Join::new(&inputs, config),
     };
@@ -134,7 +142,11 @@ fn workers(
     (0..SHARDS)
         .map(|shard| {
             let payload = PayloadOutput::new(config.payload, shard, dir, &budget, footer);
-            Worker::new(shard, config.reassembly.clone(), payload)
+            let captures = config
+                .decode
+                .keep_frames
+                .then(|| FlowCaptureWriter::new(Arc::clone(dir), Arc::clone(&budget)));
+            Worker::new(shard, config.reassembly.clone(), payload, captures)
         })
         .collect()
 }
@@ -148,33 +160,42 @@ struct Run<'run> {
 }
 
 impl Run<'_> {
-    /// While one batch is reassembled, the next is decoded; or after that, where nothing of it has
-    /// arrived yet.
+    /// While one batch is reassembled, the next is decoded (or after that, where nothing of it has
+    /// arrived yet), and what came of the last one goes to the tables.
     fn all(mut self, control: &mut Control<'_>) -> Result<report::Finished, RunError> {
         let inputs = self.inputs;
         let total_bytes = inputs.list().iter().map(Input::file_len).sum();
         let mut source = Source::new(inputs, self.config);
         let mut ahead = source.next()?;
+        // Rows of earlier epochs may be written.
+        let mut epoch = 0;
         while let Some(batch) = ahead.take() {
             let interrupted = !source.is_at_end() && control.interrupted.load(Ordering::Relaxed);
             let joined = self.join.join(inputs, batch);
-            let workers = &mut self.workers;
-            let (written, decoded) = rayon::join(
+            let (workers, tables) = (&mut self.workers, &mut self.tables);
+            let (written, (decoded, tabled)) = rayon::join(
                 // Nothing that is yet to arrive is waited for after an error.
                 || work(workers, &joined).inspect_err(|_| inputs.stop()),
                 || {
-                    if interrupted || source.must_wait() {
-                        Ok(None)
-                    } else {
-                        source.next()
-                    }
+                    rayon::join(
+                        || {
+                            if interrupted || source.must_wait() {
+                                Ok(None)
+                            } else {
+                                source.next()
+                            }
+                        },
+                        || tables.write_before((epoch, 0)),
+                    )
                 },
             );
             // A read that failed is the cause of whatever failed after it.
             self.check_input()?;
             written?;
             ahead = decoded?;
-            self.hand_over((self.join.frames / EPOCH_FRAMES, 0))?;
+            tabled?;
+            epoch = self.join.frames / EPOCH_FRAMES;
+            self.hand_over();
             (control.progress)(Progress {
                 bytes: joined.bytes_done,
                 total_bytes,
@@ -196,6 +217,10 @@ impl Run<'_> {
         for worker in &self.workers {
             payload += worker.payload_totals();
         }
+        let mut captures = CaptureTotals::default();
+        for worker in &self.workers {
+            captures += worker.capture_totals();
+        }
         let (accounting, tables) = self.tables.finish()?;
         Ok(report::Finished {
             interrupted,
@@ -203,38 +228,45 @@ impl Run<'_> {
             accounting,
             tables,
             payload,
+            captures,
             stats,
         })
     }
 
     /// Ends all flows, so many at a time, since each becomes a row that waits to be written.
     fn end_flows(&mut self, reason: EndReason) -> Result<(), RunError> {
-        /// Rows of so many flows take some 50 MB.
-        const AT_ONCE: usize = 1 << 16;
+        /// Rows of so many flows stay in the cache until they are written.
+        const AT_ONCE: usize = 1 << 13;
         let mut open: Vec<u64> = self.workers.iter().flat_map(Worker::open_flows).collect();
         open.sort_unstable();
         let bounds = open.iter().skip(AT_ONCE).step_by(AT_ONCE).copied();
         let epoch = self.join.frames / EPOCH_FRAMES;
+        let mut ended_before = 0;
         for bound in bounds.chain([u64::MAX]) {
             let (watermark, inputs) = (self.join.watermark, self.inputs);
-            let ended = self
-                .workers
-                .par_iter_mut()
-                .try_for_each(|worker| worker.finish_before(bound, watermark, reason, inputs));
+            let (workers, tables) = (&mut self.workers, &mut self.tables);
+            let (ended, tabled) = rayon::join(
+                || {
+                    workers.par_iter_mut().try_for_each(|worker| {
+                        worker.finish_before(bound, watermark, reason, inputs)
+                    })
+                },
+                || tables.write_before((epoch, ended_before)),
+            );
             self.check_input()?;
             ended?;
-            self.hand_over((epoch, bound))?;
+            tabled?;
+            self.hand_over();
+            ended_before = bound;
         }
         Ok(())
     }
 
-    /// Moves rows from the shards to the tables and writes those below `bound`, a pair of epoch
-    /// and flow id.
-    fn hand_over(&mut self, bound: (u64, u64)) -> Result<(), RunError> {
+    /// Moves rows from the shards to the tables.
+    fn hand_over(&mut self) {
         for worker in &mut self.workers {
             self.tables.add(worker.take_rows());
         }
-        Ok(self.tables.write_before(bound)?)
     }
 
     /// Payload is read where it is needed, far from anyone who could return an error.

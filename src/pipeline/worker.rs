@@ -2,12 +2,15 @@
 
 use super::batch::{JoinedBatch, JoinedChunk};
 use crate::config::{EPOCH_FRAMES, ReassemblyConfig};
+use crate::decode::Pieced;
 use crate::model::{
-    Conflict, EndReason, FlowRecord, Gap, PayloadSource, Segment, SegmentPart, Timestamp,
+    Conflict, EndReason, FlowRecord, FrameRef, Gap, PayloadSource, Segment, SegmentPart, Timestamp,
 };
-use crate::output::{FlowRow, OutputError, PayloadOutput, PayloadTotals};
+use crate::output::{
+    CaptureTotals, FlowCaptureWriter, FlowRow, OutputError, PayloadOutput, PayloadTotals,
+};
 use crate::reassembly::event::{EventSink, StreamData};
-use crate::reassembly::{Reassembler, ReassemblyStats};
+use crate::reassembly::{Arrival, Reassembler, ReassemblyStats};
 
 /// Rows, each with the epoch in which it became final.
 #[derive(Debug, Default)]
@@ -21,11 +24,18 @@ pub(super) struct Rows {
 /// Takes the core's events.
 struct ShardSink {
     payload: PayloadOutput,
+    captures: Option<FlowCaptureWriter>,
     rows: Rows,
     epoch: u64,
 }
 
 impl EventSink for ShardSink {
+    fn frames(&mut self, flow_id: u64, frames: &[FrameRef]) {
+        if let Some(captures) = &mut self.captures {
+            captures.frames(flow_id, frames);
+        }
+    }
+
     fn data(&mut self, data: StreamData) {
         self.payload.data(data);
     }
@@ -43,6 +53,9 @@ impl EventSink for ShardSink {
     }
 
     fn flow(&mut self, flow: FlowRecord) {
+        if let Some(captures) = &mut self.captures {
+            captures.flow_ended(flow.flow_id);
+        }
         let row = self.payload.flow_ended(flow);
         self.rows.flows.push((self.epoch, row));
     }
@@ -56,9 +69,15 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(shard: usize, config: ReassemblyConfig, payload: PayloadOutput) -> Worker {
+    pub(super) fn new(
+        shard: usize,
+        config: ReassemblyConfig,
+        payload: PayloadOutput,
+        captures: Option<FlowCaptureWriter>,
+    ) -> Worker {
         let sink = ShardSink {
             payload,
+            captures,
             rows: Rows::default(),
             epoch: 0,
         };
@@ -116,8 +135,16 @@ impl Worker {
         self.sink.payload.totals()
     }
 
+    pub(super) fn capture_totals(&self) -> CaptureTotals {
+        let captures = self.sink.captures.as_ref();
+        captures.map_or(CaptureTotals::default(), FlowCaptureWriter::totals)
+    }
+
     fn flush(&mut self, source: &dyn PayloadSource) -> Result<(), OutputError> {
         self.sink.payload.flush(source)?;
+        if let Some(captures) = &mut self.sink.captures {
+            captures.flush(source)?;
+        }
         for (_, flow) in &mut self.sink.rows.flows {
             self.sink.payload.complete(flow);
         }
@@ -139,7 +166,7 @@ impl Worker {
             let next_whole = whole
                 .peek()
                 .map(|segment| segment.frame + joined.first_frame);
-            let next_pieced = pieced.peek().map(|segment| segment.frame);
+            let next_pieced = pieced.peek().map(|pieced| pieced.segment.frame);
             let next = [next_whole, next_pieced].into_iter().flatten().min();
             while let Some(epoch) = epochs.next_if(|epoch| next.is_none_or(|at| at > epoch.frame)) {
                 self.core.sweep(epoch.watermark, source, &mut self.sink);
@@ -156,12 +183,20 @@ impl Worker {
                     watermark: joined.watermark_at(segment.frame, segment.watermark),
                     ..segment.clone()
                 };
-                self.core
-                    .segment(&placed, encapsulation, source, &mut self.sink);
-            } else if let Some(segment) = pieced.next() {
+                let arrival = Arrival {
+                    segment: &placed,
+                    encapsulation,
+                    frames: joined.chunk.kept(segment.frame),
+                };
+                self.core.segment(arrival, source, &mut self.sink);
+            } else if let Some(Pieced { segment, frames }) = pieced.next() {
                 let encapsulation = joined.encapsulations.resolve(segment.encapsulation);
-                self.core
-                    .segment(segment, encapsulation, source, &mut self.sink);
+                let arrival = Arrival {
+                    segment,
+                    encapsulation,
+                    frames,
+                };
+                self.core.segment(arrival, source, &mut self.sink);
             }
         }
     }

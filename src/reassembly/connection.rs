@@ -2,6 +2,7 @@
 
 use super::analysis::Analysis;
 use super::assembler::Rules;
+use super::candidate::Candidate;
 use super::conn_state::{ConnTracker, Role};
 use super::event::{EventSink, FlowName, StreamData};
 use super::half_stream::{Context, HalfStream};
@@ -9,8 +10,8 @@ use super::mirror::Mirror;
 use super::notes::Notes;
 use super::overlap::OverlapPolicy;
 use crate::model::{
-    ClientBy, Conflict, Direction, Encapsulation, FlowKey, Gap, Payload, PayloadSource, Segment,
-    SegmentFacts, SegmentPart, Side, SynFacts, Timestamp, Tunnel,
+    ClientBy, Conflict, Direction, Encapsulation, FlowKey, FrameRef, Gap, Payload, PayloadSource,
+    Segment, SegmentFacts, SegmentPart, Side, SynFacts, Timestamp, Tunnel,
 };
 
 /// How far a connection has come; decides which timeout applies.
@@ -107,15 +108,6 @@ pub(super) struct Surroundings<'a> {
     pub depth: u64,
     /// What half-streams noted.
     pub notes: Notes,
-}
-
-/// A SYN with a new ISN inside a live connection, waiting to be answered or disproved.
-#[derive(Debug)]
-pub(super) struct Candidate {
-    /// The SYN and its repetitions, with their encapsulations.
-    pub segments: Vec<(Segment, Encapsulation)>,
-    /// Segments of the old connection that came after it.
-    pub contradicted: bool,
 }
 
 /// One flow.
@@ -238,8 +230,16 @@ impl Connection {
         }
     }
 
-    /// Takes a segment that belongs to this flow.
-    pub(super) fn segment(&mut self, segment: &Segment, around: &mut Surroundings<'_>) {
+    /// Takes a segment that belongs to this flow, carried by `frames`.
+    pub(super) fn segment(
+        &mut self,
+        segment: &Segment,
+        frames: &[FrameRef],
+        around: &mut Surroundings<'_>,
+    ) {
+        if !frames.is_empty() {
+            around.sink.frames(self.flow_id, frames);
+        }
         self.settle_roles(segment);
         self.first_ts = self.first_ts.earliest(segment.ts);
         self.last_ts = self.last_ts.max(segment.ts);
@@ -269,9 +269,7 @@ impl Connection {
 
     /// Memory beyond the struct itself, bytes.
     pub(super) fn memory(&self) -> usize {
-        let candidate = self.candidate.as_ref().map_or(0, |candidate| {
-            candidate.segments.capacity() * size_of::<(Segment, Encapsulation)>()
-        });
+        let candidate = self.candidate.as_ref().map_or(0, |c| c.memory());
         self.halves[0].stream.memory()
             + self.halves[1].stream.memory()
             + self.tracker.memory()

@@ -1,6 +1,8 @@
 //! What the core tells the world.
 
-use crate::model::{Conflict, Direction, FlowKey, FlowRecord, Gap, Payload, SegmentPart, Side};
+use crate::model::{
+    Conflict, Direction, FlowKey, FlowRecord, FrameRef, Gap, Payload, SegmentPart, Side,
+};
 
 /// What names a flow's payload files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +33,9 @@ pub struct StreamData {
 /// Takes events as they happen. The core pushes, so that nothing need be kept for a caller who
 /// might ask; a sink that writes files and one that fills a `Vec` serve alike.
 pub trait EventSink {
+    /// The frames that carried the next segment of a flow: one, or those of its datagram's fragments.
+    /// Told only of segments that came with their frames.
+    fn frames(&mut self, flow_id: u64, frames: &[FrameRef]);
     /// Bytes of a stream. They come in any order of offsets.
     fn data(&mut self, data: StreamData);
     /// A gap, told when it is final: mostly when its flow ends, in order of direction and offset.

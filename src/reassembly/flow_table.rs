@@ -1,4 +1,4 @@
-//! The flows of one shard: found by key, and in the order of their last segment.
+//! The flows of one shard: found by key, and by how long they have been silent.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -7,10 +7,10 @@ use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
 use super::connection::{Connection, Phase};
+use super::timers::{Entry, Timers};
 use crate::model::{FlowKey, Timestamp};
 
-/// Which timeout a flow is under. Each class is a list in the order of last segments, so the flow
-/// to expire next is always at its front.
+/// Which timeout a flow is under. A flow never comes back to a class that it has left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum TimerClass {
     /// Nothing but SYNs and their answers so far.
@@ -36,24 +36,17 @@ impl TimerClass {
     }
 }
 
-/// No slot.
-const NIL: u32 = u32::MAX;
-
-#[derive(Debug)]
-struct Slot {
-    flow: Connection,
+/// What is looked at for flows that no segment is for, so that these stay out of the cache.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    /// Of the flow's key.
     hash: u64,
     /// Watermark at the last segment.
     seen: Timestamp,
-    class: TimerClass,
-    earlier: u32,
-    later: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct List {
-    front: u32,
-    back: u32,
+    /// How many flows have been in the slot.
+    generation: u32,
+    /// `None` where the slot is free.
+    class: Option<TimerClass>,
 }
 
 /// A slot's number, valid until the flow is removed.
@@ -63,13 +56,15 @@ pub(super) struct SlotId(u32);
 /// The flows of one shard.
 #[derive(Debug)]
 pub(super) struct FlowTable {
+    /// Numbers of slots, by key.
     index: HashTable<u32>,
     /// Seeded at random: keys are chosen by attackers. Nothing iterates the table, so the seed
     /// never shows in the output.
     hasher: RandomState,
-    slots: Vec<Option<Slot>>,
+    heads: Vec<Head>,
+    flows: Slab,
     free: Vec<u32>,
-    lists: [List; 3],
+    timers: [Timers; 3],
     remembered: Remembered,
 }
 
@@ -99,20 +94,64 @@ impl Remembered {
     }
 }
 
-/// Memory that one flow costs in the table, bytes.
-pub(super) const FLOW_BYTES: usize = size_of::<Option<Slot>>() + 2 * size_of::<u32>();
+/// Memory that one flow costs in the table, bytes: itself, two numbers of its slot, and an entry for
+/// each of the two classes that most flows come through.
+pub(super) const FLOW_BYTES: usize = size_of::<Option<Connection>>()
+    + size_of::<Head>()
+    + 2 * size_of::<u32>()
+    + 2 * size_of::<Entry>();
+
+/// Flows by slot. They stand in blocks that stay where they are: a flow has the size of many cache
+/// lines, and moving all of them to a larger array costs more than all else that is done for a small
+/// flow.
+#[derive(Debug, Default)]
+struct Slab(Vec<Vec<Option<Connection>>>);
+
+impl Slab {
+    /// Flows per block.
+    const BLOCK: usize = 32;
+
+    fn get(&self, slot: u32) -> Option<&Connection> {
+        let slot = slot as usize;
+        self.0
+            .get(slot / Slab::BLOCK)?
+            .get(slot % Slab::BLOCK)?
+            .as_ref()
+    }
+
+    fn place(&mut self, slot: u32) -> Option<&mut Option<Connection>> {
+        let slot = slot as usize;
+        self.0
+            .get_mut(slot / Slab::BLOCK)?
+            .get_mut(slot % Slab::BLOCK)
+    }
+
+    /// Puts a flow into a slot: one that is free, or the next behind all others.
+    fn put(&mut self, slot: u32, flow: Connection) {
+        if let Some(place) = self.place(slot) {
+            *place = Some(flow);
+            return;
+        }
+        match self.0.last_mut() {
+            Some(block) if block.len() < Slab::BLOCK => block.push(Some(flow)),
+            _ => {
+                let mut block = Vec::with_capacity(Slab::BLOCK);
+                block.push(Some(flow));
+                self.0.push(block);
+            }
+        }
+    }
+}
 
 impl Default for FlowTable {
     fn default() -> FlowTable {
         FlowTable {
             index: HashTable::new(),
             hasher: RandomState::default(),
-            slots: Vec::new(),
+            heads: Vec::new(),
+            flows: Slab::default(),
             free: Vec::new(),
-            lists: [List {
-                front: NIL,
-                back: NIL,
-            }; 3],
+            timers: Default::default(),
             remembered: Remembered::default(),
         }
     }
@@ -127,16 +166,16 @@ impl FlowTable {
     /// The flow with this key.
     pub(super) fn find(&self, key: &FlowKey) -> Option<SlotId> {
         let hash = self.hasher.hash_one(key);
-        let same = |&at: &u32| self.slot(at).is_some_and(|slot| slot.flow.key == *key);
+        let same = |&at: &u32| self.flows.get(at).is_some_and(|flow| flow.key == *key);
         self.index.find(hash, same).copied().map(SlotId)
     }
 
     /// All flows, by id and slot, in the order of their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, SlotId)> + '_ {
-        (0..).zip(&self.slots).filter_map(|(at, slot)| {
-            let flow_id = slot.as_ref()?.flow.flow_id;
-            Some((flow_id, SlotId(at)))
-        })
+        let flows = self.flows.0.iter().flatten();
+        (0..)
+            .zip(flows)
+            .filter_map(|(at, flow)| Some((flow.as_ref()?.flow_id, SlotId(at))))
     }
 
     /// How many flows on this key have ended.
@@ -153,102 +192,90 @@ impl FlowTable {
     /// Adds a flow; the caller knows that its key is not there.
     pub(super) fn insert(&mut self, flow: Connection, seen: Timestamp) -> SlotId {
         let hash = self.hasher.hash_one(flow.key);
-        let class = TimerClass::of(flow.phase);
-        let slot = Slot {
-            flow,
+        let head = Head {
             hash,
             seen,
-            class,
-            earlier: NIL,
-            later: NIL,
+            generation: 0,
+            class: None,
         };
-        let at = if let Some(at) = self.free.pop() {
-            self.slots[at as usize] = Some(slot);
-            at
-        } else {
-            let at = u32::try_from(self.slots.len()).unwrap_or(NIL);
-            self.slots.push(Some(slot));
-            at
-        };
-        let slots = &self.slots;
-        self.index.insert_unique(hash, at, |&at| {
-            slots[at as usize].as_ref().map_or(0, |slot| slot.hash)
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.heads.push(head);
+            u32::try_from(self.heads.len() - 1).unwrap_or(u32::MAX)
         });
-        self.link(at, class);
-        SlotId(at)
+        if let Some(known) = self.heads.get_mut(at as usize) {
+            let generation = known.generation.wrapping_add(1);
+            *known = Head { generation, ..head };
+        }
+        self.flows.put(at, flow);
+        let heads = &self.heads;
+        self.index
+            .insert_unique(hash, at, |&at| heads.get(at as usize).map_or(0, |h| h.hash));
+        let id = SlotId(at);
+        self.touch(id, seen);
+        id
     }
 
     /// The flow in a slot.
     pub(super) fn get(&mut self, id: SlotId) -> Option<&mut Connection> {
-        self.slots
-            .get_mut(id.0 as usize)?
-            .as_mut()
-            .map(|slot| &mut slot.flow)
+        self.flows.place(id.0)?.as_mut()
     }
 
     /// Watermark at the flow's last segment.
     pub(super) fn seen(&self, id: SlotId) -> Timestamp {
-        self.slot(id.0).map_or(Timestamp::NONE, |slot| slot.seen)
+        let head = self.heads.get(id.0 as usize);
+        head.map_or(Timestamp::NONE, |head| head.seen)
     }
 
-    /// Moves a flow to the back of the list of its class.
+    /// Notes that a segment of the flow came.
     pub(super) fn touch(&mut self, id: SlotId, seen: Timestamp) {
-        self.unlink(id.0);
-        let Some(slot) = self.slot_mut(id.0) else {
+        let flow = self.flows.get(id.0);
+        let (Some(head), Some(flow)) = (self.heads.get_mut(id.0 as usize), flow) else {
             return;
         };
-        slot.seen = seen;
-        slot.class = TimerClass::of(slot.flow.phase);
-        let class = slot.class;
-        self.link(id.0, class);
+        head.seen = seen;
+        let class = TimerClass::of(flow.phase);
+        if head.class != Some(class) {
+            head.class = Some(class);
+            self.timers[class as usize].add(Entry {
+                seen,
+                slot: id.0,
+                generation: head.generation,
+            });
+        }
     }
 
     /// Takes a flow out.
     pub(super) fn remove(&mut self, id: SlotId) -> Option<Connection> {
-        self.unlink(id.0);
-        let slot = self.slots.get_mut(id.0 as usize)?.take()?;
-        if let Ok(entry) = self.index.find_entry(slot.hash, |&at| at == id.0) {
+        let flow = self.flows.place(id.0)?.take()?;
+        let head = self.heads.get_mut(id.0 as usize)?;
+        head.class = None;
+        if let Ok(entry) = self.index.find_entry(head.hash, |&at| at == id.0) {
             entry.remove();
         }
         self.free.push(id.0);
-        Some(slot.flow)
+        Some(flow)
     }
 
-    /// The flow of this class that has been silent for longest, and since when.
-    pub(super) fn longest_idle(&self, class: TimerClass) -> Option<(SlotId, Timestamp)> {
-        let front = self.lists[class as usize].front;
-        self.slot(front).map(|slot| (SlotId(front), slot.seen))
-    }
-
-    fn slot(&self, at: u32) -> Option<&Slot> {
-        self.slots.get(at as usize)?.as_ref()
-    }
-
-    fn slot_mut(&mut self, at: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(at as usize)?.as_mut()
-    }
-
-    fn link(&mut self, at: u32, class: TimerClass) {
-        let back = std::mem::replace(&mut self.lists[class as usize].back, at);
-        match self.slot_mut(back) {
-            Some(slot) => slot.later = at,
-            None => self.lists[class as usize].front = at,
-        }
-        if let Some(slot) = self.slot_mut(at) {
-            (slot.earlier, slot.later) = (back, NIL);
-        }
-    }
-
-    fn unlink(&mut self, at: u32) {
-        let Some(slot) = self.slot(at) else { return };
-        let (class, earlier, later) = (slot.class as usize, slot.earlier, slot.later);
-        match self.slot_mut(earlier) {
-            Some(slot) => slot.later = later,
-            None => self.lists[class].front = later,
-        }
-        match self.slot_mut(later) {
-            Some(slot) => slot.earlier = earlier,
-            None => self.lists[class].back = earlier,
+    /// The flow of this class that has been silent for longest, if it has been since `bound` or before,
+    /// and since when.
+    pub(super) fn silent_since(
+        &mut self,
+        class: TimerClass,
+        bound: Timestamp,
+    ) -> Option<(SlotId, Timestamp)> {
+        let timers = &mut self.timers[class as usize];
+        loop {
+            let entry = timers.first().filter(|entry| entry.seen <= bound)?;
+            let head = self.heads.get(entry.slot as usize)?;
+            let is_current = head.generation == entry.generation && head.class == Some(class);
+            if is_current && head.seen == entry.seen {
+                return Some((SlotId(entry.slot), entry.seen));
+            }
+            timers.pop();
+            if is_current {
+                let seen = head.seen;
+                timers.add(Entry { seen, ..entry });
+            }
         }
     }
 }

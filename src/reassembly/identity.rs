@@ -41,9 +41,10 @@ pub(super) fn relation(flow: &Connection, segment: &Segment) -> Relation {
 /// Whether the segment is what the peer says to the candidate: a SYN-ACK or RST that acknowledges
 /// exactly it, or the candidate's own side going on after it.
 fn answers_candidate(flow: &Connection, segment: &Segment) -> bool {
-    let Some((syn, _)) = flow.candidate.as_ref().and_then(|c| c.segments.first()) else {
+    let Some(syn) = flow.candidate.as_ref().and_then(|c| c.segments.first()) else {
         return false;
     };
+    let syn = &syn.segment;
     let next = syn.seq.wrapping_add(1);
     if segment.from == syn.from {
         let near_old = flow
@@ -76,8 +77,7 @@ fn of_syn(flow: &Connection, segment: &Segment) -> Relation {
 fn repeats_candidate(flow: &Connection, segment: &Segment) -> bool {
     flow.candidate
         .as_ref()
-        .and_then(|candidate| candidate.segments.first())
-        .is_some_and(|(syn, _)| syn.seq == segment.seq && syn.from == segment.from)
+        .is_some_and(|candidate| candidate.is_repeated_by(segment))
 }
 
 /// A SYN from a side whose SYN was not seen yet: its own handshake, captured late or a

@@ -6,6 +6,7 @@
 
 mod analysis;
 mod assembler;
+mod candidate;
 mod conn_state;
 mod connection;
 pub mod event;
@@ -24,13 +25,15 @@ mod record;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod unseen;
 
 pub use overlap::OverlapPolicy;
 
 use crate::config::{ReassemblyConfig, Timeouts};
-use crate::model::{Encapsulation, EndReason, PayloadSource, Segment, Side, Timestamp};
-use connection::{Candidate, Connection, Surroundings};
+use crate::model::{Encapsulation, EndReason, FrameRef, PayloadSource, Segment, Side, Timestamp};
+use candidate::{Candidate, Held};
+use connection::{Connection, Surroundings};
 use event::EventSink;
 use flow_table::{FLOW_BYTES, FlowTable, SlotId, TimerClass};
 use identity::{Relation, relation};
@@ -38,6 +41,9 @@ use notes::Notes;
 
 /// Repetitions of a SYN that wait with it to be answered; a SYN is retried five or six times.
 const CANDIDATE_SEGMENTS: usize = 8;
+
+/// No time is later.
+const FOREVER: Timestamp = Timestamp::from_ns(i64::MAX);
 
 /// What a reassembler did beyond its flows' own rows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -59,6 +65,17 @@ pub struct ReassemblyStats {
     pub segments: u64,
     /// Payload bytes captured in them.
     pub payload_bytes: u64,
+}
+
+/// A segment, and what belongs to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The segment.
+    pub segment: &'a Segment,
+    /// What its encapsulation number refers to.
+    pub encapsulation: &'a Encapsulation,
+    /// The frames that carried it, to be told to the sink; empty if that does not want them.
+    pub frames: &'a [FrameRef],
 }
 
 /// The flows of one shard.
@@ -93,17 +110,19 @@ impl Reassembler {
     /// Takes the next segment in capture order.
     pub fn segment(
         &mut self,
-        segment: &Segment,
-        encapsulation: &Encapsulation,
+        arrival: Arrival<'_>,
         source: &dyn PayloadSource,
         sink: &mut dyn EventSink,
     ) {
-        let around = &mut surroundings(&self.config, source, sink);
+        let (segment, around) = (
+            arrival.segment,
+            &mut surroundings(&self.config, source, sink),
+        );
         self.stats.segments += 1;
         self.stats.payload_bytes += u64::from(segment.payload.len());
         match self.table.find(&segment.key) {
-            None => self.begin(segment, encapsulation, around),
-            Some(slot) => self.continue_key(slot, segment, encapsulation, around),
+            None => self.begin(arrival, around),
+            Some(slot) => self.continue_key(slot, arrival, around),
         }
         self.keep_within_budget(around);
     }
@@ -116,17 +135,18 @@ impl Reassembler {
         sink: &mut dyn EventSink,
     ) {
         let around = &mut surroundings(&self.config, source, sink);
+        let Some(now) = watermark.ns() else { return };
         for class in TimerClass::ALL {
-            while let Some((slot, seen)) = self.table.longest_idle(class) {
-                if seen == Timestamp::NONE && watermark != Timestamp::NONE {
+            let limit = timeout(&self.config.timeouts, class);
+            // Silent for longer than the limit.
+            let bound = Timestamp::from_ns(now.saturating_sub(limit).saturating_sub(1));
+            while let Some((slot, seen)) = self.table.silent_since(class, bound) {
+                if seen == Timestamp::NONE {
                     // Last heard of before any frame had a time: it is silent from now on.
                     self.table.touch(slot, watermark);
-                    continue;
+                } else {
+                    self.end(slot, timeout_reason(class), around);
                 }
-                if !self.is_expired(class, seen, watermark) {
-                    break;
-                }
-                self.end(slot, timeout_reason(class), around);
             }
         }
     }
@@ -169,13 +189,8 @@ impl Reassembler {
         self.ending = Some(open);
     }
 
-    fn continue_key(
-        &mut self,
-        slot: SlotId,
-        segment: &Segment,
-        encapsulation: &Encapsulation,
-        around: &mut Surroundings<'_>,
-    ) {
+    fn continue_key(&mut self, slot: SlotId, arrival: Arrival<'_>, around: &mut Surroundings<'_>) {
+        let segment = arrival.segment;
         let seen = self.table.seen(slot);
         let Some(flow) = self.table.get(slot) else {
             return;
@@ -183,84 +198,67 @@ impl Reassembler {
         let (class, relation) = (TimerClass::of(flow.phase), relation(flow, segment));
         if self.is_expired(class, seen, segment.watermark) {
             self.end(slot, timeout_reason(class), around);
-            self.begin(segment, encapsulation, around);
+            self.begin(arrival, around);
             return;
         }
         match relation {
-            Relation::Same => self.feed(slot, segment, around),
+            Relation::Same => self.feed(slot, arrival, around),
             Relation::New => {
                 self.end(slot, EndReason::Reuse, around);
-                self.begin(segment, encapsulation, around);
+                self.begin(arrival, around);
             }
-            Relation::Candidate => self.hold(slot, segment, encapsulation, around),
-            Relation::Answer => self.split(slot, segment, around),
+            Relation::Candidate => self.hold(slot, arrival, around),
+            Relation::Answer => self.split(slot, arrival, around),
         }
     }
 
     /// Begins a flow with a segment.
-    fn begin(
-        &mut self,
-        segment: &Segment,
-        encapsulation: &Encapsulation,
-        around: &mut Surroundings<'_>,
-    ) {
+    fn begin(&mut self, arrival: Arrival<'_>, around: &mut Surroundings<'_>) {
+        let segment = arrival.segment;
         let tuple_seq = self.table.uses(&segment.key).saturating_add(1);
-        let flow = self.connection(segment, encapsulation, tuple_seq);
+        let flow = self.connection(arrival, tuple_seq);
         let slot = self.table.insert(flow, segment.watermark);
-        self.feed(slot, segment, around);
+        self.feed(slot, arrival, around);
     }
 
     /// A flow that begins with a segment, which it does not take yet.
-    fn connection(
-        &self,
-        segment: &Segment,
-        encapsulation: &Encapsulation,
-        tuple_seq: u32,
-    ) -> Connection {
+    fn connection(&self, arrival: Arrival<'_>, tuple_seq: u32) -> Connection {
         // Who chooses between copies is the receiver.
-        let policies = [Side::Lower, Side::Upper]
-            .map(|sender| self.config.overlap.of(segment.key.ip(sender.other())));
-        Connection::new(segment, encapsulation, tuple_seq, policies)
+        let policies = [Side::Lower, Side::Upper].map(|sender| {
+            self.config
+                .overlap
+                .of(arrival.segment.key.ip(sender.other()))
+        });
+        Connection::new(arrival.segment, arrival.encapsulation, tuple_seq, policies)
     }
 
     /// Gives a flow its segment.
-    fn feed(&mut self, slot: SlotId, segment: &Segment, around: &mut Surroundings<'_>) {
+    fn feed(&mut self, slot: SlotId, arrival: Arrival<'_>, around: &mut Surroundings<'_>) {
         let Some(flow) = self.table.get(slot) else {
             return;
         };
         let before = flow.memory();
-        flow.segment(segment, around);
+        flow.segment(arrival.segment, arrival.frames, around);
         let after = flow.memory();
         self.memory = (self.memory + after).saturating_sub(before);
-        self.table.touch(slot, segment.watermark);
+        self.table.touch(slot, arrival.segment.watermark);
     }
 
     /// Keeps a SYN that may begin the next flow, until something tells.
-    fn hold(
-        &mut self,
-        slot: SlotId,
-        segment: &Segment,
-        encapsulation: &Encapsulation,
-        around: &mut Surroundings<'_>,
-    ) {
+    fn hold(&mut self, slot: SlotId, arrival: Arrival<'_>, around: &mut Surroundings<'_>) {
+        let segment = arrival.segment;
         let Some(flow) = self.table.get(slot) else {
             return;
         };
         let before = flow.memory();
-        let repeats = |candidate: &Candidate| {
-            candidate
-                .segments
-                .first()
-                .is_some_and(|(syn, _)| syn.seq == segment.seq && syn.from == segment.from)
-        };
-        let entry = (segment.clone(), encapsulation.clone());
+        let entry = Held::new(arrival);
         match &mut flow.candidate {
-            Some(candidate) if repeats(candidate) => {
+            Some(candidate) if candidate.is_repeated_by(segment) => {
                 if candidate.segments.len() >= CANDIDATE_SEGMENTS {
                     // More copies go to the old flow, and say nothing about it.
                     let contradicted = candidate.contradicted;
                     self.stats.stray_syns += 1;
-                    flow.segment(segment, around);
+                    flow.segment(segment, arrival.frames, around);
                     if let Some(candidate) = &mut flow.candidate {
                         candidate.contradicted = contradicted;
                     }
@@ -276,8 +274,8 @@ impl Reassembler {
                 }));
                 if let Some(displaced) = displaced {
                     self.stats.stray_syns += displaced.segments.len() as u64;
-                    for (syn, _) in &displaced.segments {
-                        flow.segment(syn, around);
+                    for syn in &displaced.segments {
+                        flow.segment(&syn.segment, &syn.frames, around);
                     }
                     if let Some(candidate) = &mut flow.candidate {
                         candidate.contradicted = false;
@@ -291,7 +289,7 @@ impl Reassembler {
     }
 
     /// The candidate was answered: the old flow ended before it, and the new one began with it.
-    fn split(&mut self, slot: SlotId, answer: &Segment, around: &mut Surroundings<'_>) {
+    fn split(&mut self, slot: SlotId, answer: Arrival<'_>, around: &mut Surroundings<'_>) {
         let Some(flow) = self.table.get(slot) else {
             return;
         };
@@ -300,14 +298,14 @@ impl Reassembler {
         self.memory = (self.memory + flow.memory()).saturating_sub(before);
         self.end(slot, EndReason::Reuse, around);
         let Some(candidate) = candidate else { return };
-        let Some((syn, encapsulation)) = candidate.segments.first() else {
+        let Some(syn) = candidate.segments.first() else {
             return;
         };
-        let tuple_seq = self.table.uses(&syn.key).saturating_add(1);
-        let flow = self.connection(syn, encapsulation, tuple_seq);
-        let slot = self.table.insert(flow, answer.watermark);
-        for (syn, _) in &candidate.segments {
-            self.feed(slot, syn, around);
+        let tuple_seq = self.table.uses(&syn.segment.key).saturating_add(1);
+        let flow = self.connection(syn.arrival(), tuple_seq);
+        let slot = self.table.insert(flow, answer.segment.watermark);
+        for syn in &candidate.segments {
+            self.feed(slot, syn.arrival(), around);
         }
         self.feed(slot, answer, around);
     }
@@ -328,8 +326,8 @@ impl Reassembler {
         };
         if candidate.contradicted {
             self.stats.stray_syns += candidate.segments.len() as u64;
-            for (syn, _) in &candidate.segments {
-                flow.segment(syn, around);
+            for syn in &candidate.segments {
+                flow.segment(&syn.segment, &syn.frames, around);
             }
             record::finish(flow, reason, around);
             return;
@@ -337,10 +335,10 @@ impl Reassembler {
         let tuple_seq = flow.tuple_seq.saturating_add(1);
         self.table.remember(&flow.key, tuple_seq);
         record::finish(flow, EndReason::Reuse, around);
-        if let Some((syn, encapsulation)) = candidate.segments.first() {
-            let mut attempt = self.connection(syn, encapsulation, tuple_seq);
-            for (syn, _) in &candidate.segments {
-                attempt.segment(syn, around);
+        if let Some(syn) = candidate.segments.first() {
+            let mut attempt = self.connection(syn.arrival(), tuple_seq);
+            for syn in &candidate.segments {
+                attempt.segment(&syn.segment, &syn.frames, around);
             }
             let unanswered = match reason {
                 EndReason::Idle => EndReason::HandshakeTimeout,
@@ -361,7 +359,7 @@ impl Reassembler {
             }
             let oldest = TimerClass::ALL
                 .into_iter()
-                .filter_map(|class| self.table.longest_idle(class))
+                .filter_map(|class| self.table.silent_since(class, FOREVER))
                 .min_by_key(|&(_, seen)| seen);
             let Some((slot, _)) = oldest else { return };
             self.stats.evicted += 1;

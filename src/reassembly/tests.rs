@@ -12,8 +12,11 @@ use super::event::{EventSink, StreamData};
 use super::testing::{SegmentBuilder as B, ms};
 use super::*;
 use crate::config::PolicyMap;
-use crate::model::{Conflict, Direction, FlowRecord, Gap, GapCause, SegmentPart};
+use crate::model::{
+    Conflict, Direction, FlowRecord, Gap, GapCause, InputPos, LinkType, SegmentPart, TimeUnit,
+};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// Keeps everything it is told.
 #[derive(Default)]
@@ -23,10 +26,16 @@ struct Recorder {
     flows: Vec<FlowRecord>,
     conflicts: Vec<Conflict>,
     segments: Vec<SegmentPart>,
+    /// Flow and offset.
+    frames: Vec<(u64, u64)>,
     stats: ReassemblyStats,
 }
 
 impl EventSink for Recorder {
+    fn frames(&mut self, flow_id: u64, frames: &[FrameRef]) {
+        let frames = frames.iter().map(|frame| (flow_id, frame.at.offset()));
+        self.frames.extend(frames);
+    }
     fn data(&mut self, data: StreamData) {
         self.data.push(data);
     }
@@ -45,6 +54,18 @@ impl EventSink for Recorder {
 }
 
 impl Recorder {
+    /// Every frame went to one flow, and each flow has as many as it counts packets.
+    fn check_frames(&self) {
+        let mut numbers: Vec<u64> = self.frames.iter().map(|(_, number)| *number).collect();
+        numbers.sort_unstable();
+        assert!(numbers.iter().copied().eq(1..=numbers.len() as u64));
+        for flow in &self.flows {
+            let told = self.frames.iter().filter(|(id, _)| *id == flow.flow_id);
+            let counted: u64 = flow.halves.iter().map(|half| half.packets).sum();
+            assert_eq!(told.count() as u64, counted, "flow {}", flow.flow_id);
+        }
+    }
+
     /// The stream's file, dots for holes.
     fn text(&self, input: &[u8], flow_id: u64, direction: Direction) -> String {
         let mut bytes = BTreeMap::new();
@@ -86,12 +107,41 @@ fn run_with(config: ReassemblyConfig, input: &[u8], segments: Vec<B>) -> Recorde
         let mut segment = builder.frame(frame).build();
         watermark = watermark.max(segment.ts);
         segment.watermark = watermark;
-        core.segment(&segment, &Encapsulation::default(), input, &mut recorder);
+        let carrier = [carrier(frame)];
+        let arrival = Arrival {
+            frames: &carrier,
+            ..arrival(&segment)
+        };
+        core.segment(arrival, input, &mut recorder);
     }
     core.finish_before(u64::MAX, watermark, EndReason::Eof, input, &mut recorder);
     assert_eq!((core.memory, core.table.len()), (0, 0), "state leaked");
     recorder.stats = core.stats();
+    recorder.check_frames();
     recorder
+}
+
+/// A segment that came without its frame.
+fn arrival(segment: &Segment) -> Arrival<'_> {
+    static PLAIN: LazyLock<Encapsulation> = LazyLock::new(Encapsulation::default);
+    Arrival {
+        segment,
+        encapsulation: &PLAIN,
+        frames: &[],
+    }
+}
+
+/// A frame that is told by its offset.
+fn carrier(number: u64) -> FrameRef {
+    FrameRef {
+        ts: Timestamp::NONE,
+        at: InputPos::new(0, number),
+        len: 0,
+        original_len: 0,
+        link: LinkType(1),
+        unit: TimeUnit::Micro,
+        fcs_len: 0,
+    }
 }
 
 const INPUT: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";

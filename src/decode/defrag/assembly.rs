@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Datagram, Fragment, FragmentStats, MAX_DATAGRAM, Refused};
 use crate::config::FragmentPolicy;
-use crate::model::{Payload, PayloadSource, Timestamp};
+use crate::model::{FrameRef, Payload, PayloadSource, Timestamp};
 
 /// A stretch of a datagram that one fragment gives.
 #[derive(Clone, Debug)]
@@ -81,6 +81,8 @@ pub(super) struct Assembly {
     has_overlap: bool,
     /// An overlap is more than one fragment sent twice.
     has_partial_overlap: bool,
+    /// The frames that the pieces came in.
+    frames: Vec<FrameRef>,
 }
 
 impl Assembly {
@@ -97,6 +99,7 @@ impl Assembly {
             covered: 0,
             has_overlap: false,
             has_partial_overlap: false,
+            frames: Vec::new(),
         }
     }
 
@@ -117,6 +120,10 @@ impl Assembly {
     }
 
     pub(super) fn insert(&mut self, fragment: &Fragment, piece: Piece, stats: &mut FragmentStats) {
+        // An aggregate may hold several of them in one frame.
+        if self.frames.last() != fragment.frames.last() {
+            self.frames.extend_from_slice(&fragment.frames);
+        }
         if fragment.offset == 0 {
             self.head
                 .get_or_insert((fragment.protocol, fragment.header_len));
@@ -243,6 +250,7 @@ impl Assembly {
             header_len,
             bytes: bytes.into(),
             truncated: declared_end - end,
+            frames: self.frames.into(),
         }))
     }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::DecodeConfig;
 use crate::decode::tests::build::*;
-use crate::model::{InputPos, LinkType, RawFrame};
+use crate::model::{InputPos, LinkType, RawFrame, TimeUnit};
 
 pub(super) const TIMEOUT: i64 = 30;
 
@@ -50,14 +50,19 @@ impl Capture {
                     data: &self.input[range.clone()],
                     at: InputPos::new(0, range.start as u64),
                     original_len: *wire,
+                    unit: TimeUnit::Micro,
                     fcs_len: 0,
                 };
                 decoder.frame(&frame, number, watermark, &mut run);
             }
             table.add(run.fragments.drain(..).rev());
             let through = first - 1 + frames.len() as u64;
-            run.segments
-                .extend(table.complete(through, &self.input[..], &mut decoder));
+            run.segments.extend(
+                table
+                    .complete(through, &self.input[..], &mut decoder)
+                    .into_iter()
+                    .map(|pieced| pieced.segment),
+            );
         }
         let stats = table.finish();
         (run.table, run.stats) = decoder.finish();

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::config::{ChecksumMode, DecodeConfig};
 use crate::decode::{DecodeSink, DecodeStats, Decoder, EncapsulationTable, Fragment};
-use crate::model::{InputPos, LinkType, RawFrame, Segment, Timestamp};
+use crate::model::{InputPos, LinkType, RawFrame, Segment, TimeUnit, Timestamp};
 
 pub(in crate::decode) const TEXT: &[u8] = b"hello";
 pub(in crate::decode) const ETHERNET: u16 = 1;
@@ -137,6 +137,7 @@ pub(in crate::decode) fn raw(link: u16, data: &[u8]) -> RawFrame<'_> {
         data,
         at: InputPos::new(0, 0),
         original_len: u32::try_from(data.len()).unwrap(),
+        unit: TimeUnit::Micro,
         fcs_len: 0,
     }
 }

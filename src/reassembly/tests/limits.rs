@@ -68,12 +68,7 @@ fn opened(ports: u16, ts: Timestamp) -> (Reassembler, Recorder) {
             Endpoint::v4([10, 0, 0, 2], 80),
         );
         (segment.ts, segment.watermark) = (ts, ts);
-        core.segment(
-            &segment,
-            &Encapsulation::default(),
-            &INPUT.to_vec(),
-            &mut recorder,
-        );
+        core.segment(arrival(&segment), &INPUT.to_vec(), &mut recorder);
     }
     (core, recorder)
 }

@@ -1,0 +1,58 @@
+//! A SYN inside a live connection, which may begin the next one.
+
+use super::Arrival;
+use crate::model::{Encapsulation, FrameRef, Segment};
+
+/// A segment that waits, with what belongs to it.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub segment: Segment,
+    pub encapsulation: Encapsulation,
+    pub frames: Box<[FrameRef]>,
+}
+
+impl Held {
+    /// Keeps what has arrived.
+    pub(super) fn new(arrival: Arrival<'_>) -> Held {
+        Held {
+            segment: arrival.segment.clone(),
+            encapsulation: arrival.encapsulation.clone(),
+            frames: arrival.frames.into(),
+        }
+    }
+
+    /// The same as when it arrived.
+    pub(super) fn arrival(&self) -> Arrival<'_> {
+        Arrival {
+            segment: &self.segment,
+            encapsulation: &self.encapsulation,
+            frames: &self.frames,
+        }
+    }
+}
+
+/// A SYN with a new ISN inside a live connection, waiting to be answered or disproved.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// The SYN and its repetitions.
+    pub segments: Vec<Held>,
+    /// Segments of the old connection that came after it.
+    pub contradicted: bool,
+}
+
+impl Candidate {
+    /// Memory that it takes, bytes.
+    pub(super) fn memory(&self) -> usize {
+        let frames: usize = self.segments.iter().map(|held| held.frames.len()).sum();
+        self.segments.capacity() * size_of::<Held>() + frames * size_of::<FrameRef>()
+    }
+
+    /// Whether the segment is its SYN once more.
+    pub(super) fn is_repeated_by(&self, segment: &Segment) -> bool {
+        self.segments
+            .first()
+            .is_some_and(|Held { segment: syn, .. }| {
+                syn.seq == segment.seq && syn.from == segment.from
+            })
+    }
+}
