@@ -21,6 +21,7 @@ enum ProfileName {
     Bulk,
     Mixed,
     Small,
+    Elephant,
     Impaired,
 }
 
@@ -111,6 +112,7 @@ fn config(args: &Args) -> Config {
         ProfileName::Bulk => Profile::Bulk,
         ProfileName::Mixed => Profile::Mixed,
         ProfileName::Small => Profile::Small,
+        ProfileName::Elephant => Profile::Elephant,
         ProfileName::Impaired => Profile::Impaired,
     });
     config.seed = args.seed;

@@ -36,6 +36,10 @@ pub struct Config {
     pub midstream: f64,
     /// Flows that take the addresses and ports of one that was just closed.
     pub reuse: f64,
+    /// Flows in which both sides speak several times.
+    pub conversation: f64,
+    /// The share of all bytes that the first flow has to itself.
+    pub elephant: f64,
     /// Flows that end with RST.
     pub reset: f64,
     /// Flows that are left open.
@@ -72,6 +76,8 @@ pub enum Profile {
     Mixed,
     /// A great many flows of about ten frames.
     Small,
+    /// One flow that has nine tenths of the bytes, and a mix of small ones beside it.
+    Elephant,
     /// As `Mixed`, with everything that goes wrong on a network and at a tap.
     Impaired,
 }
@@ -98,6 +104,8 @@ impl Config {
             keepalive: 0.0,
             midstream: 0.0,
             reuse: 0.0,
+            conversation: 0.3,
+            elephant: 0.0,
             reset: 0.0,
             open: 0.0,
             ipv6: 0.0,
@@ -125,8 +133,15 @@ impl Config {
             Profile::Small => Config {
                 flows: 1_000_000,
                 bytes: 1_400_000_000,
-                concurrent: 29_000,
+                concurrent: 29_200,
+                conversation: 0.0,
                 ..plain
+            },
+            Profile::Elephant => Config {
+                flows: 20_000,
+                concurrent: 1_000,
+                elephant: 0.9,
+                ..Config::of(Profile::Mixed)
             },
             Profile::Impaired => Config {
                 flows: 20_000,

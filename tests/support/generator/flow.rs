@@ -174,7 +174,7 @@ impl Flow {
         let fragment = prng
             .chance(config.fragment)
             .then(|| 8 * prng.between(20, 70) as usize);
-        let turns = turns(config, prng);
+        let turns = turns(config, index, prng);
         Flow {
             ends,
             isn,
@@ -397,10 +397,14 @@ impl Flow {
 }
 
 /// Who says how much, in turns.
-fn turns(config: &Config, prng: &mut Prng) -> VecDeque<(usize, u64)> {
+fn turns(config: &Config, index: u64, prng: &mut Prng) -> VecDeque<(usize, u64)> {
+    let of_elephant = (config.bytes as f64 * config.elephant) as u64;
+    if index == 0 && of_elephant > 0 {
+        return VecDeque::from([(0, 500), (1, of_elephant * 1460 / 1570)]);
+    }
     // Ten frames of a short flow carry no data; a data segment costs about 110 bytes of headers,
     // its own and half an acknowledgement.
-    let per_flow = (config.bytes / config.flows.max(1))
+    let per_flow = ((config.bytes - of_elephant) / config.flows.max(1))
         .saturating_sub(500)
         .max(100);
     let mean = if per_flow > 2_000 {
@@ -424,7 +428,7 @@ fn turns(config: &Config, prng: &mut Prng) -> VecDeque<(usize, u64)> {
     if prng.chance(0.2) {
         // An upload.
         turns.extend([(0, answer), (1, request)]);
-    } else if prng.chance(0.3) {
+    } else if prng.chance(config.conversation) {
         // A conversation.
         let parts = prng.between(2, 5);
         for _ in 0..parts {

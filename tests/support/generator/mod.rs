@@ -91,6 +91,9 @@ pub fn generate<W: Write>(
     let mut active: Vec<Flow> = Vec::new();
     let mut reusable = Vec::new();
     let mut started = 0;
+    // The elephant is under way almost to the end: it gets about as large a share of the frames, and
+    // stays in the first place.
+    let mut elephant = config.elephant;
     while started < config.flows || !active.is_empty() {
         while started < config.flows && active.len() < config.concurrent.max(1) {
             let prng = &mut generator.prng;
@@ -103,13 +106,20 @@ pub fn generate<W: Write>(
             active.push(Flow::new(config, started, ends, before, prng));
             started += 1;
         }
-        let at = generator.prng.below(active.len() as u64) as usize;
+        let at = if generator.prng.chance(elephant) {
+            0
+        } else {
+            generator.prng.below(active.len() as u64) as usize
+        };
         // Frames of a flow come in short bursts, as on a network.
         for _ in 0..generator.prng.between(1, 4) {
             if let Some(plan) = active[at].step(config, &mut generator.prng) {
                 generator.emit(&mut active[at], plan)?;
             } else {
                 let flow = active.swap_remove(at);
+                if at == 0 {
+                    elephant = 0.0;
+                }
                 if flow.end != End::Open && generator.prng.chance(config.reuse) {
                     reusable.push((flow.ends, flow.numbers()));
                 }
