@@ -535,7 +535,9 @@ impl Connection {
             depth: around.depth,
         };
         let answer = act(own, &mut context);
-        self.tell_notes(side, around);
+        if !around.notes.is_empty() {
+            self.tell_notes(side, around);
+        }
         answer
     }
 
