@@ -25,6 +25,7 @@ mod mmap;
 mod options;
 mod pcap;
 mod pcapng;
+mod prefetch;
 mod regular;
 mod resync;
 mod spool;

@@ -7,6 +7,7 @@ use super::pcapng::{
     Added, ENHANCED_PACKET, INTERFACE, LIKELY_FIELDS, NoBlock, OLD_PACKET, Packet, SECTION_HEADER,
     SIMPLE_PACKET, Section,
 };
+use super::prefetch::prefetch;
 use super::resync::{Found, Mode, Search};
 use super::state::{Format, Lost, WalkState, Window};
 use super::stats::{BlockKind, CutAtEnd, CutFrame, DamageReason, WalkStats};
@@ -30,7 +31,12 @@ pub struct Walker<'a> {
     format: Format,
     lost: Option<Lost>,
     stats: WalkStats,
+    /// Length of the last record, for a guess.
+    stride: usize,
 }
+
+/// Bytes of memory that come together. A frame's headers may lie across two of them.
+const CACHE_LINE: usize = 64;
 
 impl<'a> Walker<'a> {
     /// Bytes of window with which a walk makes progress: the longest record there is, and as many as
@@ -60,6 +66,7 @@ impl<'a> Walker<'a> {
             format: state.format,
             lost: state.lost,
             stats: WalkStats::default(),
+            stride: 0,
         }
     }
 
@@ -106,6 +113,10 @@ impl<'a> Walker<'a> {
                 }
                 return None;
             };
+            prefetch(self.data, end);
+            prefetch(self.data, end + self.stride);
+            prefetch(self.data, end + self.stride + CACHE_LINE);
+            self.stride = end - self.pos;
             self.pos = end;
             self.stats.frames += 1;
             self.stats.frames_cut += u64::from(header.captured < header.original);

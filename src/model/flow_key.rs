@@ -104,12 +104,13 @@ impl PartialEq for FlowKey {
 impl Hash for FlowKey {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let (words, rest) = self.words();
-        for word in words {
-            state.write_u64(word);
-        }
-        for word in rest.into_iter().flatten() {
-            state.write_u64(word);
+        let ([ports, addresses], rest) = self.words();
+        state.write_u64(ports);
+        state.write_u64(addresses);
+        if let Some(rest) = rest {
+            for word in rest {
+                state.write_u64(word);
+            }
         }
     }
 }
@@ -117,27 +118,27 @@ impl Hash for FlowKey {
 impl FlowKey {
     /// All that the key is, in numbers, of which IPv4 without a tag needs two.
     #[inline]
-    pub fn words(&self) -> ([u64; 2], [Option<u64>; 4]) {
+    pub fn words(&self) -> ([u64; 2], Option<[u64; 4]>) {
         let (lower, upper) = (&self.lower, &self.upper);
         let ports =
             u64::from(lower.port) << 48 | u64::from(upper.port) << 32 | u64::from(self.version);
-        let tag = (self.tag != FlowTag::default()).then(|| self.tag.bits());
         let part = |end: &Endpoint, at: usize| {
             let (parts, _) = end.addr.as_chunks::<4>();
             u64::from(u32::from_be_bytes(parts[at]))
         };
         let pair = |end: &Endpoint, at: usize| part(end, at) << 32 | part(end, at + 1);
         if self.version == 4 {
+            let tag = self.tag.bits();
             let addresses = part(lower, 0) << 32 | part(upper, 0);
-            return ([ports, addresses], [tag, None, None, None]);
+            return ([ports, addresses], (tag != 0).then_some([tag, 0, 0, 0]));
         }
         let rest = [
-            tag,
-            Some(pair(lower, 2)),
-            Some(pair(upper, 0)),
-            Some(pair(upper, 2)),
+            self.tag.bits(),
+            pair(lower, 2),
+            pair(upper, 0),
+            pair(upper, 2),
         ];
-        ([ports, pair(lower, 0)], rest)
+        ([ports, pair(lower, 0)], Some(rest))
     }
 
     /// The key of an IPv4 segment, and the side that sent it.

@@ -19,10 +19,9 @@ pub fn shard_of(key: &FlowKey) -> usize {
     let ([ports, addresses], rest) = key.words();
     let mut hash = fold(ports ^ KEYS[4], KEYS[0]);
     hash = fold(hash ^ addresses, KEYS[1]);
-    for (word, key) in rest.into_iter().zip([KEYS[2], KEYS[3], KEYS[0], KEYS[1]]) {
-        if let Some(word) = word {
-            hash = fold(hash ^ word, key);
-        }
+    let keys = [KEYS[2], KEYS[3], KEYS[0], KEYS[1]];
+    for (word, key) in rest.into_iter().flatten().zip(keys) {
+        hash = fold(hash ^ word, key);
     }
     // The upper bits of a product are mixed best.
     let shards = SHARDS as u128;
