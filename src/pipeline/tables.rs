@@ -1,13 +1,14 @@
 //! The summary tables, written in an order that only the input decides.
 
+use std::collections::BTreeMap;
+
 use super::worker::Rows;
 use crate::capture::Inputs;
 use crate::config::Config;
-use crate::model::{Conflict, Gap, SegmentPart};
 use crate::output::accounting::Accounting;
 use crate::output::{
-    ConflictTableWriter, FlowCsvWriter, FlowRow, FlowTableWriter, FooterFacts, GapTableWriter,
-    OutputDir, OutputError, SegmentTableWriter, TableSummary,
+    ConflictTableWriter, FlowCsvWriter, FlowTableWriter, FooterFacts, GapTableWriter, OutputDir,
+    OutputError, SegmentTableWriter, TableSummary,
 };
 
 /// The tables of a run, and the rows that wait for their epoch to end.
@@ -19,7 +20,8 @@ pub(super) struct Tables {
     segments: Option<SegmentTableWriter>,
     /// Of each input, whether its bytes lie in its file as they were captured.
     as_captured: Vec<bool>,
-    waiting: Rows,
+    /// By epoch.
+    waiting: BTreeMap<u64, Rows>,
     accounting: Accounting,
 }
 
@@ -64,36 +66,59 @@ impl Tables {
                 .iter()
                 .map(|input| !input.is_stream())
                 .collect(),
-            waiting: Rows::default(),
+            waiting: BTreeMap::new(),
             accounting: Accounting::new(),
         })
     }
 
     /// Takes rows from one shard.
-    pub(super) fn add(&mut self, rows: Rows) {
-        self.waiting.flows.extend(rows.flows);
-        self.waiting.gaps.extend(rows.gaps);
-        self.waiting.conflicts.extend(rows.conflicts);
-        self.waiting.segments.extend(rows.segments);
+    pub(super) fn add(&mut self, rows: Vec<(u64, Rows)>) {
+        for (epoch, mut rows) in rows {
+            let waiting = self.waiting.entry(epoch).or_default();
+            waiting.flows.append(&mut rows.flows);
+            waiting.gaps.append(&mut rows.gaps);
+            waiting.conflicts.append(&mut rows.conflicts);
+            waiting.segments.append(&mut rows.segments);
+        }
     }
 
     /// Writes the rows below `bound`, a pair of epoch and flow id, in that order. No row below it
     /// may follow.
     pub(super) fn write_before(&mut self, bound: (u64, u64)) -> Result<(), OutputError> {
-        let flows = take_before(&mut self.waiting.flows, bound, |flow: &FlowRow| {
-            (flow.record.flow_id, 0, 0)
-        });
-        let gaps = take_before(&mut self.waiting.gaps, bound, |gap: &Gap| {
-            (gap.flow_id, gap.direction.index(), gap.offset)
-        });
-        let conflicts = take_before(&mut self.waiting.conflicts, bound, |c: &Conflict| {
+        while let Some(entry) = self.waiting.first_entry() {
+            if *entry.key() >= bound.0 {
+                break;
+            }
+            let rows = entry.remove();
+            self.write(rows)?;
+        }
+        if let Some(rows) = self.waiting.get_mut(&bound.0)
+            && bound.1 > 0
+        {
+            let rows = rows.take_before(bound.1);
+            self.write(rows)?;
+        }
+        Ok(())
+    }
+
+    /// Writes rows of one epoch. Those of a flow come from one shard and keep its order where nothing
+    /// else tells them apart.
+    fn write(&mut self, rows: Rows) -> Result<(), OutputError> {
+        let Rows {
+            mut flows,
+            mut gaps,
+            mut conflicts,
+            mut segments,
+        } = rows;
+        // Rows are large, so they are moved only once they know where to.
+        flows.sort_by_cached_key(|row| row.record.flow_id);
+        gaps.sort_by_key(|gap| (gap.flow_id, gap.direction.index(), gap.offset));
+        conflicts.sort_by_key(|c| {
             // A later frame's decision comes after an earlier one's.
             let frame = c.kept_frame.max(c.refused_frame);
-            (c.flow_id, c.direction.index(), (frame, c.offset))
+            (c.flow_id, c.direction.index(), frame, c.offset)
         });
-        let mut segments = take_before(&mut self.waiting.segments, bound, |part: &SegmentPart| {
-            (part.flow_id, 0, (part.facts.frame, part.offset))
-        });
+        segments.sort_by_key(|part| (part.flow_id, part.facts.frame, part.offset));
         self.accounting
             .add_flows(flows.iter().map(|row| &row.record));
         self.accounting.add_gaps(&gaps);
@@ -136,16 +161,22 @@ impl Tables {
     }
 }
 
-/// Takes the rows below `bound` out, in order of their epoch and then of `place`, whose first member
-/// is the flow's id.
-fn take_before<T, P: Ord>(
-    rows: &mut Vec<(u64, T)>,
-    bound: (u64, u64),
-    place: impl Fn(&T) -> (u64, usize, P),
-) -> Vec<T> {
-    let mut ready: Vec<(u64, T)> = rows
-        .extract_if(.., |(epoch, row)| (*epoch, place(row).0) < bound)
-        .collect();
-    ready.sort_unstable_by_key(|(epoch, row)| (*epoch, place(row)));
-    ready.into_iter().map(|(_, row)| row).collect()
+impl Rows {
+    /// Takes the rows of flows with ids below `bound` out.
+    fn take_before(&mut self, bound: u64) -> Rows {
+        Rows {
+            flows: take_if(&mut self.flows, |row| row.record.flow_id < bound),
+            gaps: take_if(&mut self.gaps, |gap| gap.flow_id < bound),
+            conflicts: take_if(&mut self.conflicts, |conflict| conflict.flow_id < bound),
+            segments: take_if(&mut self.segments, |part| part.flow_id < bound),
+        }
+    }
+}
+
+/// Takes some rows out; nearly always it is all of them.
+fn take_if<T>(rows: &mut Vec<T>, wanted: impl Fn(&T) -> bool) -> Vec<T> {
+    if rows.iter().all(&wanted) {
+        return std::mem::take(rows);
+    }
+    rows.extract_if(.., |row| wanted(row)).collect()
 }

@@ -12,21 +12,36 @@ use crate::output::{
 use crate::reassembly::event::{EventSink, StreamData};
 use crate::reassembly::{Arrival, Reassembler, ReassemblyStats};
 
-/// Rows, each with the epoch in which it became final.
+/// Rows that became final in one epoch.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    pub(super) flows: Vec<(u64, FlowRow)>,
-    pub(super) gaps: Vec<(u64, Gap)>,
-    pub(super) conflicts: Vec<(u64, Conflict)>,
-    pub(super) segments: Vec<(u64, SegmentPart)>,
+    pub(super) flows: Vec<FlowRow>,
+    pub(super) gaps: Vec<Gap>,
+    pub(super) conflicts: Vec<Conflict>,
+    pub(super) segments: Vec<SegmentPart>,
 }
 
 /// Takes the core's events.
 struct ShardSink {
     payload: PayloadOutput,
     captures: Option<FlowCaptureWriter>,
-    rows: Rows,
+    /// By epoch, the one under way last.
+    rows: Vec<(u64, Rows)>,
     epoch: u64,
+}
+
+impl ShardSink {
+    fn rows(&mut self) -> &mut Rows {
+        if self
+            .rows
+            .last()
+            .is_none_or(|(epoch, _)| *epoch != self.epoch)
+        {
+            self.rows.push((self.epoch, Rows::default()));
+        }
+        let last = self.rows.len() - 1;
+        &mut self.rows[last].1
+    }
 }
 
 impl EventSink for ShardSink {
@@ -41,15 +56,15 @@ impl EventSink for ShardSink {
     }
 
     fn gap(&mut self, gap: Gap) {
-        self.rows.gaps.push((self.epoch, gap));
+        self.rows().gaps.push(gap);
     }
 
     fn conflict(&mut self, conflict: Conflict) {
-        self.rows.conflicts.push((self.epoch, conflict));
+        self.rows().conflicts.push(conflict);
     }
 
     fn segment(&mut self, part: SegmentPart) {
-        self.rows.segments.push((self.epoch, part));
+        self.rows().segments.push(part);
     }
 
     fn flow(&mut self, flow: FlowRecord) {
@@ -57,7 +72,7 @@ impl EventSink for ShardSink {
             captures.flow_ended(flow.flow_id);
         }
         let row = self.payload.flow_ended(flow);
-        self.rows.flows.push((self.epoch, row));
+        self.rows().flows.push(row);
     }
 }
 
@@ -78,7 +93,7 @@ impl Worker {
         let sink = ShardSink {
             payload,
             captures,
-            rows: Rows::default(),
+            rows: Vec::new(),
             epoch: 0,
         };
         Worker {
@@ -122,8 +137,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Rows that became final since the last call.
-    pub(super) fn take_rows(&mut self) -> Rows {
+    /// Rows that became final since the last call, by epoch.
+    pub(super) fn take_rows(&mut self) -> Vec<(u64, Rows)> {
         std::mem::take(&mut self.sink.rows)
     }
 
@@ -145,7 +160,8 @@ impl Worker {
         if let Some(captures) = &mut self.sink.captures {
             captures.flush(source)?;
         }
-        for (_, flow) in &mut self.sink.rows.flows {
+        let rows = self.sink.rows.iter_mut();
+        for flow in rows.flat_map(|(_, rows)| &mut rows.flows) {
             self.sink.payload.complete(flow);
         }
         Ok(())
