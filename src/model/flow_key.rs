@@ -84,7 +84,7 @@ impl Hash for FlowTag {
 }
 
 /// The identity of a flow on the wire: both ends, order-free, and the tag.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, Eq, Debug)]
 pub struct FlowKey {
     lower: Endpoint,
     upper: Endpoint,
@@ -92,7 +92,54 @@ pub struct FlowKey {
     tag: FlowTag,
 }
 
+impl PartialEq for FlowKey {
+    #[inline]
+    fn eq(&self, other: &FlowKey) -> bool {
+        self.words() == other.words()
+    }
+}
+
+/// Most keys are of IPv4, and have a quarter of the words. Versions cannot be taken for each other: the
+/// first word holds the version.
+impl Hash for FlowKey {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let (words, rest) = self.words();
+        for word in words {
+            state.write_u64(word);
+        }
+        for word in rest.into_iter().flatten() {
+            state.write_u64(word);
+        }
+    }
+}
+
 impl FlowKey {
+    /// All that the key is, in numbers, of which IPv4 without a tag needs two.
+    #[inline]
+    pub fn words(&self) -> ([u64; 2], [Option<u64>; 4]) {
+        let (lower, upper) = (&self.lower, &self.upper);
+        let ports =
+            u64::from(lower.port) << 48 | u64::from(upper.port) << 32 | u64::from(self.version);
+        let tag = (self.tag != FlowTag::default()).then(|| self.tag.bits());
+        let part = |end: &Endpoint, at: usize| {
+            let (parts, _) = end.addr.as_chunks::<4>();
+            u64::from(u32::from_be_bytes(parts[at]))
+        };
+        let pair = |end: &Endpoint, at: usize| part(end, at) << 32 | part(end, at + 1);
+        if self.version == 4 {
+            let addresses = part(lower, 0) << 32 | part(upper, 0);
+            return ([ports, addresses], [tag, None, None, None]);
+        }
+        let rest = [
+            tag,
+            Some(pair(lower, 2)),
+            Some(pair(upper, 0)),
+            Some(pair(upper, 2)),
+        ];
+        ([ports, pair(lower, 0)], rest)
+    }
+
     /// The key of an IPv4 segment, and the side that sent it.
     pub fn v4(source: Endpoint, destination: Endpoint) -> (FlowKey, Side) {
         FlowKey::new(source, destination, 4)

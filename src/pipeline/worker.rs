@@ -4,7 +4,7 @@ use super::batch::{JoinedBatch, JoinedChunk};
 use crate::config::{EPOCH_FRAMES, ReassemblyConfig};
 use crate::decode::Pieced;
 use crate::model::{
-    Conflict, EndReason, FlowRecord, FrameRef, Gap, PayloadSource, Segment, SegmentPart, Timestamp,
+    Conflict, EndReason, FlowRecord, FrameRef, Gap, PayloadSource, SegmentPart, Timestamp,
 };
 use crate::output::{
     CaptureTotals, FlowCaptureWriter, FlowRow, OutputError, PayloadOutput, PayloadTotals,
@@ -154,7 +154,8 @@ impl Worker {
     /// Segments of whole frames and of reassembled datagrams, merged by frame; epochs end where
     /// their frames do.
     fn chunk(&mut self, joined: &JoinedChunk, source: &dyn PayloadSource) {
-        let mut whole = joined.chunk.buckets.shard(self.shard).iter().peekable();
+        let mut taken = joined.chunk.buckets.take(self.shard);
+        let mut whole = taken.iter_mut().peekable();
         let mut pieced = joined
             .defragmented
             .get(self.shard)
@@ -177,16 +178,14 @@ impl Worker {
                 && let Some(segment) = whole.next()
             {
                 let encapsulation = joined.chunk.encapsulations.resolve(segment.encapsulation);
-                let placed = Segment {
-                    frame,
-                    file_id: joined.chunk.file_of(segment.frame),
-                    watermark: joined.watermark_at(segment.frame, segment.watermark),
-                    ..segment.clone()
-                };
+                let frames = joined.chunk.kept(segment.frame);
+                segment.file_id = joined.chunk.file_of(segment.frame);
+                segment.watermark = joined.watermark_at(segment.frame, segment.watermark);
+                segment.frame = frame;
                 let arrival = Arrival {
-                    segment: &placed,
+                    segment,
                     encapsulation,
-                    frames: joined.chunk.kept(segment.frame),
+                    frames,
                 };
                 self.core.segment(arrival, source, &mut self.sink);
             } else if let Some(Pieced { segment, frames }) = pieced.next() {

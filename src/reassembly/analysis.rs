@@ -4,6 +4,7 @@
 //! The rules look at sequence numbers as they pass the tap, not at which bytes were captured, so
 //! they stand apart from the reassembly.
 
+use super::seldom::Seldom;
 use crate::model::seq::distance;
 use crate::model::{Segment, Timestamp};
 
@@ -31,10 +32,9 @@ pub(super) struct Counts {
 }
 
 /// One direction, as Wireshark sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Analysis {
-    /// What was counted.
-    pub counts: Counts,
+    counts: Seldom<Counts>,
     /// Expected next sequence number, and when it was reached.
     next: Option<u32>,
     next_at: Timestamp,
@@ -48,7 +48,7 @@ pub(super) struct Analysis {
 impl Default for Analysis {
     fn default() -> Analysis {
         Analysis {
-            counts: Counts::default(),
+            counts: Seldom::default(),
             next: None,
             next_at: Timestamp::NONE,
             last_ack: None,
@@ -61,6 +61,16 @@ impl Default for Analysis {
 }
 
 impl Analysis {
+    /// What was counted.
+    pub(super) fn counts(&self) -> Counts {
+        self.counts.get()
+    }
+
+    /// Memory beyond the struct itself, bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.counts.memory()
+    }
+
     /// Takes a segment of this direction; `reverse` is the other one, `initial_rtt` the handshake's
     /// round trip in nanoseconds where it was seen.
     pub(super) fn segment(
@@ -76,11 +86,11 @@ impl Analysis {
 
         let probe = len == 1 && ahead == Some(0) && reverse.window == 0 && !control;
         if segment.window == 0 && !control {
-            self.counts.zero_windows += 1;
+            self.counts.get_mut().zero_windows += 1;
         }
         let keepalive = len <= 1 && ahead == Some(-1) && !control;
         if keepalive {
-            self.counts.keepalives += 1;
+            self.counts.get_mut().keepalives += 1;
         }
         let repeats_ack =
             len == 0 && ahead == Some(0) && self.last_ack == Some(segment.ack) && !control;
@@ -90,7 +100,7 @@ impl Analysis {
             && (segment.window == self.window || segment.has_sack)
             && !answers_keepalive
         {
-            self.counts.dup_acks += 1;
+            self.counts.get_mut().dup_acks += 1;
             self.duplicates_in_row += 1;
         } else if len > 0 || self.last_ack != Some(segment.ack) || control {
             self.duplicates_in_row = 0;
@@ -131,10 +141,10 @@ impl Analysis {
             .is_some_and(|ns| ns < patience)
             && self.next != Some(end.wrapping_add(u32::from(control)));
         if !spurious && !fast && out_of_order {
-            self.counts.ooo_packets += 1;
+            self.counts.get_mut().ooo_packets += 1;
         } else {
-            self.counts.retrans_packets += 1;
-            self.counts.retrans_bytes += u64::from(segment.payload.len());
+            self.counts.get_mut().retrans_packets += 1;
+            self.counts.get_mut().retrans_bytes += u64::from(segment.payload.len());
         }
     }
 
@@ -167,7 +177,7 @@ mod tests {
             };
             own.segment(segment, reverse, Some(10_000_000));
         }
-        (halves[0].counts, halves[1].counts)
+        (halves[0].counts(), halves[1].counts())
     }
 
     fn data(at: i64, seq: u32, len: u32) -> (bool, Segment) {

@@ -5,6 +5,7 @@
 //! follow what Zeek documents in its `base/protocols/conn` script and does in its TCP session
 //! adapter. Timers are ours: Zeek forgets an attempt after 5 seconds, this program does not.
 
+use super::seldom::Seldom;
 use crate::model::seq::distance;
 use crate::model::{ConnState, Segment, TcpFlags};
 
@@ -63,26 +64,13 @@ impl Endpoint {
 }
 
 /// Tells the 1st, 10th, 100th … of something.
-#[derive(Clone, Copy, Debug)]
-struct Threshold {
-    count: u32,
-    next: u32,
-}
-
-impl Default for Threshold {
-    fn default() -> Threshold {
-        Threshold { count: 0, next: 1 }
-    }
-}
+#[derive(Clone, Copy, Debug, Default)]
+struct Threshold(u32);
 
 impl Threshold {
     fn reached(&mut self) -> bool {
-        self.count = self.count.saturating_add(1);
-        if self.count < self.next {
-            return false;
-        }
-        self.next = self.next.saturating_mul(10);
-        true
+        self.0 = self.0.saturating_add(1);
+        10u32.pow(self.0.ilog10()) == self.0
     }
 }
 
@@ -92,33 +80,58 @@ const HISTORY_LETTERS: usize = 128;
 /// A jump of a SYN's or RST's sequence number beyond this is not believed, as in Zeek.
 const LARGE_JUMP: i32 = 1 << 20;
 
+/// Letters, the first of them in place: most connections earn no more.
+#[derive(Clone, Debug, Default)]
+struct History {
+    first: [u8; 15],
+    len: u8,
+    rest: Seldom<Vec<u8>>,
+}
+
+impl History {
+    /// Adds a letter, if there is room for one more.
+    fn push(&mut self, letter: u8) {
+        if usize::from(self.len) >= HISTORY_LETTERS {
+            return;
+        }
+        match self.first.get_mut(usize::from(self.len)) {
+            Some(place) => *place = letter,
+            None => self.rest.get_mut().push(letter),
+        }
+        self.len += 1;
+    }
+
+    fn letters(&self) -> impl Iterator<Item = u8> {
+        let rest = self.rest.changed().map_or(&[][..], Vec::as_slice);
+        let first = self.first.iter().take(usize::from(self.len));
+        first.chain(rest).copied()
+    }
+}
+
 /// Follows one connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ConnTracker {
     ends: [Endpoint; 2],
-    history: String,
+    history: History,
 }
 
 impl ConnTracker {
     /// The roles were told by a SYN-ACK seen first: Zeek writes `^`.
     pub(super) fn flipped(&mut self) {
-        self.history.push('^');
+        self.history.push(b'^');
     }
 
     /// What was taken for the client is the server: ends and letters change sides.
     pub(super) fn swap_roles(&mut self) {
         self.ends.swap(0, 1);
-        self.history = self
-            .history
-            .chars()
-            .map(|c| {
-                if c.is_ascii_lowercase() {
-                    c.to_ascii_uppercase()
-                } else {
-                    c.to_ascii_lowercase()
-                }
-            })
-            .collect();
+        let before = std::mem::take(&mut self.history);
+        for letter in before.letters() {
+            self.history.push(if letter.is_ascii_lowercase() {
+                letter.to_ascii_uppercase()
+            } else {
+                letter.to_ascii_lowercase()
+            });
+        }
     }
 
     /// Takes a segment. `new_gaps` counts the holes in the peer's data that its acknowledgement
@@ -147,14 +160,14 @@ impl ConnTracker {
             && own.state != State::Reset
             && own.zero_windows.reached()
         {
-            push(&mut self.history, role, 'W');
+            push(&mut self.history, role, b'W');
         }
         if flags.ack() && peer.state == State::Inactive {
             peer.start = segment.ack.wrapping_sub(1);
             peer.last = peer.start;
         }
         if update_last(own, segment, end) && own.retransmissions.reached() {
-            push(&mut self.history, role, 'T');
+            push(&mut self.history, role, b'T');
         }
         advance(own, peer, segment, role);
         if new_gaps > 0 && own.is_up_or_closing_cleanly() && peer.is_up_or_closing_cleanly() {
@@ -164,7 +177,7 @@ impl ConnTracker {
             };
             for _ in 0..new_gaps {
                 if peer.gaps.reached() {
-                    push(&mut self.history, other, 'G');
+                    push(&mut self.history, other, b'G');
                 }
             }
         }
@@ -172,12 +185,12 @@ impl ConnTracker {
 
     /// Memory beyond the struct itself, bytes.
     pub(super) fn memory(&self) -> usize {
-        self.history.capacity()
+        self.history.rest.memory() + self.history.rest.changed().map_or(0, Vec::capacity)
     }
 
     /// The letters, in the order of what happened.
-    pub(super) fn history(&self) -> &str {
-        &self.history
+    pub(super) fn history(&self) -> String {
+        self.history.letters().map(char::from).collect()
     }
 
     /// The connection's state, by Zeek's decision order.
@@ -211,7 +224,8 @@ impl ConnTracker {
 
     /// Whether the history reads `S`, then none of `HAFGIQ`, then `R` (after an optional `^`).
     fn is_syn_then_reset(&self) -> bool {
-        let letters = self.history.strip_prefix('^').unwrap_or(&self.history);
+        let history = self.history();
+        let letters = history.strip_prefix('^').unwrap_or(&history);
         letters.strip_prefix('S').is_some_and(|rest| {
             rest.split_once('R')
                 .is_some_and(|(between, _)| !between.contains(is_blocker))
@@ -223,17 +237,15 @@ fn is_blocker(letter: char) -> bool {
     matches!(letter, 'H' | 'A' | 'F' | 'G' | 'I' | 'Q')
 }
 
-fn push(history: &mut String, role: Role, letter: char) {
-    if history.len() < HISTORY_LETTERS {
-        history.push(match role {
-            Role::Originator => letter,
-            Role::Responder => letter.to_ascii_lowercase(),
-        });
-    }
+fn push(history: &mut History, role: Role, letter: u8) {
+    history.push(match role {
+        Role::Originator => letter,
+        Role::Responder => letter.to_ascii_lowercase(),
+    });
 }
 
 struct Letters<'a> {
-    history: &'a mut String,
+    history: &'a mut History,
     role: Role,
 }
 
@@ -243,25 +255,25 @@ impl Letters<'_> {
         let flags = segment.flags;
         let control = u8::from(flags.syn()) + u8::from(flags.fin()) + u8::from(flags.rst());
         match control {
-            0 if len > 0 => self.once(own, 'D'),
-            0 if flags.ack() => self.once(own, 'A'),
+            0 if len > 0 => self.once(own, b'D'),
+            0 if flags.ack() => self.once(own, b'A'),
             0 => {}
             1 if flags.syn() => {
-                let letter = if flags.ack() { 'H' } else { 'S' };
+                let letter = if flags.ack() { b'H' } else { b'S' };
                 let seq = segment.seq;
                 self.per_number(own, letter, seq, |own| &mut own.last_syn);
             }
             1 if flags.fin() => {
                 let seq = segment.seq.wrapping_add(len);
-                self.per_number(own, 'F', seq, |own| &mut own.last_fin);
+                self.per_number(own, b'F', seq, |own| &mut own.last_fin);
             }
-            1 => self.per_number(own, 'R', segment.seq, |own| &mut own.last_rst),
-            _ if flags.fin() && flags.rst() => self.once(own, 'I'),
-            _ => self.once(own, 'Q'),
+            1 => self.per_number(own, b'R', segment.seq, |own| &mut own.last_rst),
+            _ if flags.fin() && flags.rst() => self.once(own, b'I'),
+            _ => self.once(own, b'Q'),
         }
     }
 
-    fn once(self, own: &mut Endpoint, letter: char) {
+    fn once(self, own: &mut Endpoint, letter: u8) {
         let bit = bit(letter);
         if own.letters & bit == 0 {
             own.letters |= bit;
@@ -273,12 +285,12 @@ impl Letters<'_> {
     fn per_number(
         self,
         own: &mut Endpoint,
-        letter: char,
+        letter: u8,
         seq: u32,
         last: impl Fn(&mut Endpoint) -> &mut u32,
     ) {
         // SYN and SYN-ACK share one memory, as in Zeek.
-        let bit = bit(if letter == 'H' { 'S' } else { letter });
+        let bit = bit(if letter == b'H' { b'S' } else { letter });
         if own.letters & bit == 0 || *last(own) != seq {
             own.letters |= bit;
             push(self.history, self.role, letter);
@@ -287,14 +299,14 @@ impl Letters<'_> {
     }
 }
 
-const fn bit(letter: char) -> u16 {
+const fn bit(letter: u8) -> u16 {
     match letter {
-        'S' => 1,
-        'F' => 2,
-        'R' => 4,
-        'D' => 8,
-        'A' => 16,
-        'I' => 32,
+        b'S' => 1,
+        b'F' => 2,
+        b'R' => 4,
+        b'D' => 8,
+        b'A' => 16,
+        b'I' => 32,
         _ => 64,
     }
 }
@@ -425,7 +437,7 @@ mod tests {
         for (role, segment) in segments {
             tracker.segment(&segment.build(), role, 0);
         }
-        (tracker.conn_state(0, 0), tracker.history().to_owned())
+        (tracker.conn_state(0, 0), tracker.history())
     }
 
     const O: Role = Role::Originator;

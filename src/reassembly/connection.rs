@@ -94,6 +94,11 @@ impl Half {
             window_on_syn: false,
         }
     }
+
+    /// Memory beyond the struct itself, bytes.
+    fn memory(&self) -> usize {
+        self.stream.memory() + self.analysis.memory()
+    }
 }
 
 /// What a connection needs from outside while it takes a segment.
@@ -121,8 +126,8 @@ pub(super) struct Connection {
     pub client: Side,
     /// How the client was told.
     pub client_by: ClientBy,
-    /// Encapsulation of its first frame.
-    pub encapsulation: Encapsulation,
+    /// Encapsulation of its first frame, if it has any.
+    pub encapsulation: Option<Box<Encapsulation>>,
     /// The n-th flow on this key, from 1.
     pub tuple_seq: u32,
     /// Index of the input file of its first frame.
@@ -155,6 +160,8 @@ pub(super) struct Connection {
     syn_ack_at: Timestamp,
     /// Bytes have gone out under its name, so the roles stand.
     named: bool,
+    /// Memory beyond the struct itself when it was last counted, bytes.
+    counted: usize,
 }
 
 impl Connection {
@@ -176,7 +183,8 @@ impl Connection {
             flow_id: segment.flow_id(),
             client,
             client_by,
-            encapsulation: encapsulation.clone(),
+            encapsulation: (*encapsulation != Encapsulation::default())
+                .then(|| Box::new(encapsulation.clone())),
             tuple_seq,
             file_id: segment.file_id,
             first_ts: segment.ts,
@@ -195,6 +203,7 @@ impl Connection {
             syn_at: Timestamp::NONE,
             syn_ack_at: Timestamp::NONE,
             named: false,
+            counted: 0,
         }
     }
 
@@ -267,14 +276,27 @@ impl Connection {
         self.advance(segment, reset, finished);
     }
 
-    /// Memory beyond the struct itself, bytes.
-    pub(super) fn memory(&self) -> usize {
+    /// How much the memory beyond the struct itself has grown since the last call, bytes.
+    pub(super) fn grown(&mut self) -> isize {
+        let now = self.memory();
+        let before = std::mem::replace(&mut self.counted, now);
+        self.counted
+            .cast_signed()
+            .wrapping_sub(before.cast_signed())
+    }
+
+    /// The memory beyond the struct itself at the last call of [`Connection::grown`], bytes.
+    pub(super) const fn counted_memory(&self) -> usize {
+        self.counted
+    }
+
+    fn memory(&self) -> usize {
         let candidate = self.candidate.as_ref().map_or(0, |c| c.memory());
-        self.halves[0].stream.memory()
-            + self.halves[1].stream.memory()
-            + self.tracker.memory()
-            + self.encapsulation.tunnels.capacity() * size_of::<Tunnel>()
-            + candidate
+        let encapsulation = self.encapsulation.as_ref().map_or(0, |encapsulation| {
+            size_of::<Encapsulation>() + encapsulation.tunnels.capacity() * size_of::<Tunnel>()
+        });
+        let halves: usize = self.halves.iter().map(Half::memory).sum();
+        halves + self.tracker.memory() + encapsulation + candidate
     }
 
     /// The window that this side announced last, scaled, bytes.
@@ -513,7 +535,9 @@ impl Connection {
             depth: around.depth,
         };
         let answer = act(own, &mut context);
-        self.tell_notes(side, around);
+        if !around.notes.is_empty() {
+            self.tell_notes(side, around);
+        }
         answer
     }
 

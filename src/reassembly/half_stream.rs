@@ -1,10 +1,11 @@
 //! One direction of a flow: from 32-bit sequence numbers to stream offsets, and what may count as
 //! stream data at all.
 
-use super::assembler::{Assembler, Outcome, Rules};
+use super::assembler::{Assembler, Rules};
 use super::held::{Held, narrow, note_fates};
 use super::notes::{Hole, Notes};
 use super::ranges::RangeSet;
+use super::seldom::Seldom;
 use super::unseen::Unseen;
 use crate::model::seq::{distance, unwrap};
 use crate::model::{GapCause, Segment, SegmentFacts, SegmentKind, TcpFlags};
@@ -41,15 +42,6 @@ pub(super) struct Context<'a> {
     pub depth: u64,
 }
 
-/// Where offset 0 lies.
-#[derive(Debug)]
-enum Base {
-    /// Not known; segments wait here.
-    Head(Vec<Held>),
-    /// The sequence number of offset 0.
-    Origin(u32),
-}
-
 /// What became of a half-stream's captured payload, bytes. The first six add up to all of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Bytes {
@@ -67,59 +59,51 @@ pub(super) struct Bytes {
     pub unverified: u64,
 }
 
-impl Bytes {
-    fn add(&mut self, outcome: Outcome) {
-        self.unique += outcome.unique;
-        self.duplicate += outcome.duplicate;
-        self.conflicting += outcome.conflicting;
-        self.rejected += outcome.rejected;
-        self.unverified += outcome.unverified;
-    }
+/// What waits, and what was cut.
+#[derive(Debug, Default)]
+struct Aside {
+    /// Segments that wait for offset 0 to become known.
+    head: Vec<Held>,
+    /// Segments that wait to be confirmed.
+    wild: Vec<Held>,
+    /// What the peer acknowledged while nothing of this direction was captured.
+    unseen: Option<Unseen>,
+    /// An acknowledgement far beyond everything known, as a sequence number.
+    wild_ack: Option<u32>,
+    /// Offsets that were captured without their bytes (snap length).
+    truncated: RangeSet,
 }
 
 /// One direction of a flow.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct HalfStream {
-    base: Base,
+    /// The sequence number of offset 0, once it is known.
+    origin: Option<u32>,
     assembler: Assembler,
-    /// Offsets that were captured without their bytes (snap length).
-    truncated: RangeSet,
     /// One past the highest offset that a segment covered.
     next: i64,
     /// Highest plausible acknowledgement by the peer.
     acked: i64,
     /// Offset of the FIN: one past the last byte.
     fin: Option<i64>,
-    wild: Vec<Held>,
-    /// What the peer acknowledged while nothing of this direction was captured.
-    unseen: Option<Unseen>,
-    /// An acknowledgement far beyond everything known, as a sequence number.
-    wild_ack: Option<u32>,
     /// Holes below this offset have been told by [`HalfStream::acknowledge`].
     holes_told: u64,
-    /// What became of the payload.
-    pub bytes: Bytes,
-}
-
-impl Default for HalfStream {
-    fn default() -> HalfStream {
-        HalfStream {
-            base: Base::Head(Vec::new()),
-            assembler: Assembler::default(),
-            truncated: RangeSet::default(),
-            next: 0,
-            acked: 0,
-            fin: None,
-            wild: Vec::new(),
-            unseen: None,
-            wild_ack: None,
-            holes_told: 0,
-            bytes: Bytes::default(),
-        }
-    }
+    /// Payload bytes kept.
+    unique: u64,
+    /// What became of all others.
+    others: Seldom<Bytes>,
+    aside: Seldom<Aside>,
 }
 
 impl HalfStream {
+    /// What became of the payload.
+    pub(super) fn bytes(&self) -> Bytes {
+        Bytes {
+            unique: self.unique,
+            ..self.others.get()
+        }
+    }
+
     /// Takes a segment of this direction.
     pub(super) fn segment(
         &mut self,
@@ -143,40 +127,42 @@ impl HalfStream {
         }
         if flags.syn() {
             let first = segment.seq.wrapping_add(1);
-            match self.base {
-                Base::Head(_) => self.set_origin(first, context),
-                Base::Origin(origin) if origin != first => {
+            match self.origin {
+                None => self.set_origin(first, context),
+                Some(origin) if origin != first => {
                     // A SYN of no connection that this is: neither is its data.
                     self.reject(&held, context.rules.notes);
                     return;
                 }
-                Base::Origin(_) => {}
+                Some(_) => {}
             }
         }
         if segment.wire_len() == 0 && !flags.fin() {
             return;
         }
-        if let Base::Head(head) = &mut self.base {
-            head.push(held);
-            if head.len() >= HEAD_SEGMENTS {
-                self.settle_head(context);
-            }
-        } else {
+        if self.origin.is_some() {
             self.accept(held, context);
+            return;
+        }
+        let head = &mut self.aside.get_mut().head;
+        head.push(held);
+        if head.len() >= HEAD_SEGMENTS {
+            self.settle_head(context);
         }
     }
 
     /// Takes an acknowledgement by the peer. Returns how many holes it passed that no earlier one
     /// had passed: bytes that the receiver has and the capture has not.
     pub(super) fn acknowledge(&mut self, ack: u32, context: &mut Context<'_>) -> u32 {
-        let Base::Origin(origin) = self.base else {
-            let unseen = self.unseen.get_or_insert(Unseen::new(ack));
+        let Some(origin) = self.origin else {
+            let unseen = &mut self.aside.get_mut().unseen;
+            let unseen = unseen.get_or_insert(Unseen::new(ack));
             unseen.acknowledge(ack, context.window);
             return 0;
         };
         let offset = unwrap(origin, self.reached(), ack);
         if offset > self.plausible_end(context.window) {
-            self.wild_ack = Some(ack);
+            self.aside.get_mut().wild_ack = Some(ack);
             self.confirm_wild(context);
             return 0;
         }
@@ -198,15 +184,15 @@ impl HalfStream {
     /// has acknowledged to the end of its window (RFC 9293, 3.10.7.4), or where the sender's next
     /// byte would be. With nothing known of the stream every RST is plausible.
     pub(super) fn rst_is_plausible(&self, seq: u32, window: i64) -> bool {
-        match &self.base {
-            Base::Origin(origin) => {
-                let offset = unwrap(*origin, self.reached(), seq);
+        match self.origin {
+            Some(origin) => {
+                let offset = unwrap(origin, self.reached(), seq);
                 let high = self.next.max(self.acked) + window.max(i64::from(u16::MAX)) + 1;
                 // What was sent but not acknowledged may be all that the sender still knows of.
                 let low = self.acked.min(self.next) - 1;
                 (low..=high).contains(&offset)
             }
-            Base::Head(head) => head.first().is_none_or(|held| {
+            None => self.head().first().is_none_or(|held| {
                 i64::from(distance(held.seq, seq)).abs() <= WILD_DISTANCE + window
             }),
         }
@@ -214,23 +200,21 @@ impl HalfStream {
 
     /// The sequence number of offset 0, where it is known.
     pub(super) const fn origin(&self) -> Option<u32> {
-        match self.base {
-            Base::Origin(origin) => Some(origin),
-            Base::Head(_) => None,
-        }
+        self.origin
+    }
+
+    /// Segments that wait for offset 0 to become known.
+    fn head(&self) -> &[Held] {
+        self.aside.changed().map_or(&[], |aside| &aside.head)
     }
 
     /// Sequence number of the first segment that waits for offset 0 to become known.
     pub(super) fn head_seq(&self) -> Option<u32> {
-        match &self.base {
-            Base::Head(head) => {
-                let first = head.first()?.seq;
-                head.iter()
-                    .map(|held| held.seq)
-                    .min_by_key(|&seq| distance(first, seq))
-            }
-            Base::Origin(_) => None,
-        }
+        let head = self.head();
+        let first = head.first()?.seq;
+        head.iter()
+            .map(|held| held.seq)
+            .min_by_key(|&seq| distance(first, seq))
     }
 
     /// Whether a segment with this number may be a stray of this half-stream after its connection
@@ -238,14 +222,15 @@ impl HalfStream {
     pub(super) fn may_be_stray(&self, seq: u32, window: i64) -> bool {
         let ahead = window.max(i64::from(u16::MAX));
         let behind = window.max(STRAY_DISTANCE);
-        match &self.base {
-            Base::Origin(origin) => {
-                let offset = unwrap(*origin, self.reached(), seq);
+        match self.origin {
+            Some(origin) => {
+                let offset = unwrap(origin, self.reached(), seq);
                 // Nothing follows a FIN.
                 let high = self.fin.map_or(self.next + ahead, |fin| fin + 1);
                 (self.next - behind..=high).contains(&offset)
             }
-            Base::Head(head) => head
+            None => self
+                .head()
                 .first()
                 .is_none_or(|held| i64::from(distance(held.seq, seq)).abs() <= behind),
         }
@@ -254,14 +239,14 @@ impl HalfStream {
     /// Whether `seq` is near what this half-stream has sent: it belongs to this connection.
     pub(super) fn is_near(&self, seq: u32, window: i64) -> bool {
         let near = |at: u32| i64::from(distance(at, seq)).abs() <= WILD_DISTANCE + window;
-        match &self.base {
+        match self.origin {
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 reason = "mod 2³²"
             )]
-            Base::Origin(origin) => near(origin.wrapping_add(self.next as u32)),
-            Base::Head(head) => head.first().is_none_or(|held| near(held.seq)),
+            Some(origin) => near(origin.wrapping_add(self.next as u32)),
+            None => self.head().first().is_none_or(|held| near(held.seq)),
         }
     }
 
@@ -269,17 +254,20 @@ impl HalfStream {
     /// Returns its span (the highest offset reached).
     pub(super) fn finish(&mut self, context: &mut Context<'_>) -> u64 {
         self.settle_head(context);
-        if let (Base::Head(_), Some(unseen)) = (&self.base, &self.unseen) {
+        let aside = self.aside.changed_mut();
+        let unseen = aside.as_ref().and_then(|aside| aside.unseen);
+        if let (None, Some(unseen)) = (self.origin, unseen) {
             self.acked = unseen.data();
         }
-        for held in std::mem::take(&mut self.wild) {
+        let wild = aside.map_or_else(Vec::new, |aside| std::mem::take(&mut aside.wild));
+        for held in wild {
             self.reject(&held, context.rules.notes);
         }
         self.assembler.finish(&mut context.rules);
         let captured = self.assembler.captured();
         let last = captured.end();
         let span = last
-            .max(self.truncated.end())
+            .max(self.truncated().map_or(0, RangeSet::end))
             .max(to_offset(self.fin.unwrap_or(0)))
             .max(to_offset(self.data_acked()));
         let kept = span.min(context.depth);
@@ -299,17 +287,20 @@ impl HalfStream {
 
     /// Bytes of state beyond the struct itself.
     pub(super) fn memory(&self) -> usize {
-        const NONE: &Vec<Held> = &Vec::new();
-        let head = match &self.base {
-            Base::Head(head) => head,
-            Base::Origin(_) => NONE,
-        };
-        let owned = |held: &[Held]| -> usize { held.iter().map(|h| h.payload.owned_len()).sum() };
-        self.assembler.memory()
-            + (head.capacity() + self.wild.capacity()) * size_of::<Held>()
-            + owned(head)
-            + owned(&self.wild)
-            + self.truncated.islands() * size_of::<(u64, u64)>()
+        let aside = self.aside.changed().map_or(0, |aside| {
+            let owned =
+                |held: &[Held]| -> usize { held.iter().map(|h| h.payload.owned_len()).sum() };
+            (aside.head.capacity() + aside.wild.capacity()) * size_of::<Held>()
+                + owned(&aside.head)
+                + owned(&aside.wild)
+                + aside.truncated.islands() * size_of::<(u64, u64)>()
+        });
+        self.assembler.memory() + self.others.memory() + self.aside.memory() + aside
+    }
+
+    /// Offsets that were captured without their bytes.
+    fn truncated(&self) -> Option<&RangeSet> {
+        self.aside.changed().map(|aside| &aside.truncated)
     }
 
     /// Tells the parts of a hole by their causes. `last` is the end of what was captured.
@@ -327,8 +318,12 @@ impl HalfStream {
             cause,
             elided: self.assembler.is_elided(start),
         };
+        let Some(truncated) = self.truncated() else {
+            holes.push(hole(start, end, cause));
+            return;
+        };
         let mut at = start;
-        for (from, to) in self.truncated.holes(start, end) {
+        for (from, to) in truncated.holes(start, end) {
             if at < from {
                 holes.push(hole(at, from, GapCause::Truncated));
             }
@@ -352,7 +347,7 @@ impl HalfStream {
     }
 
     fn reject(&mut self, held: &Held, notes: &mut Notes) {
-        self.bytes.rejected += u64::from(held.payload.len());
+        self.others.get_mut().rejected += u64::from(held.payload.len());
         held.reject(notes);
     }
 
@@ -377,13 +372,16 @@ impl HalfStream {
     }
 
     fn set_origin(&mut self, origin: u32, context: &mut Context<'_>) {
-        if let Base::Head(head) = std::mem::replace(&mut self.base, Base::Origin(origin)) {
-            for held in head {
-                self.accept(held, context);
-            }
+        self.origin = Some(origin);
+        let Some(aside) = self.aside.changed_mut() else {
+            return;
+        };
+        let (head, unseen) = (std::mem::take(&mut aside.head), aside.unseen.take());
+        for held in head {
+            self.accept(held, context);
         }
         // Acknowledgements that came meanwhile count from here on.
-        if let Some(unseen) = self.unseen.take() {
+        if let Some(unseen) = unseen {
             self.acknowledge(unseen.ack(), context);
         }
     }
@@ -391,7 +389,10 @@ impl HalfStream {
     /// Offset 0 becomes the lowest sequence number held. Segments that lie wildly apart from the
     /// first do not take part.
     fn settle_head(&mut self, context: &mut Context<'_>) {
-        let Base::Head(head) = &self.base else { return };
+        if self.origin.is_some() {
+            return;
+        }
+        let head = self.head();
         // The first may itself be a stray: most of the others decide.
         let near = |a: u32, b: u32| i64::from(distance(a, b)).abs() <= WILD_DISTANCE;
         let company = |held: &Held| {
@@ -412,24 +413,26 @@ impl HalfStream {
     }
 
     fn accept(&mut self, held: Held, context: &mut Context<'_>) {
-        let Base::Origin(origin) = self.base else {
-            return;
-        };
+        let Some(origin) = self.origin else { return };
         let offset = unwrap(origin, self.reached(), held.seq);
         if self.is_keepalive(&held, offset) {
             // Its byte is filler, and means nothing even where it differs.
-            self.bytes.duplicate += u64::from(held.payload.len());
-            self.bytes.unverified += u64::from(held.payload.len());
+            if !held.payload.is_empty() {
+                let others = self.others.get_mut();
+                others.duplicate += u64::from(held.payload.len());
+                others.unverified += u64::from(held.payload.len());
+            }
             if context.rules.notes.wants_fates && !held.payload.is_empty() {
                 let fate = held.fate(Some(offset), 0, 1, SegmentKind::Keepalive, false);
                 context.rules.notes.fates.push(fate);
             }
         } else if offset > self.plausible_end(context.window) {
-            if self.wild.len() >= WILD_SEGMENTS {
-                let oldest = self.wild.remove(0);
+            let wild = &mut self.aside.get_mut().wild;
+            wild.push(held);
+            if wild.len() > WILD_SEGMENTS {
+                let oldest = wild.remove(0);
                 self.reject(&oldest, context.rules.notes);
             }
-            self.wild.push(held);
             self.confirm_wild(context);
         } else {
             self.place(offset, &held, context);
@@ -439,17 +442,19 @@ impl HalfStream {
     /// Wild segments become part of the stream when the peer acknowledges their neighbourhood, or
     /// when [`WILD_QUORUM`] of them with different numbers lie together.
     fn confirm_wild(&mut self, context: &mut Context<'_>) {
-        let Base::Origin(origin) = self.base else {
+        let (Some(origin), Some(aside)) = (self.origin, self.aside.changed_mut()) else {
             return;
         };
         let near = |a: u32, b: u32| i64::from(distance(a, b)).abs() <= WILD_DISTANCE;
-        let Some(last) = self.wild.last() else { return };
+        let Some(last) = aside.wild.last() else {
+            return;
+        };
         let anchor = last.seq;
         let end = last.seq.wrapping_add(last.wire_len());
-        let acknowledged = self
+        let acknowledged = aside
             .wild_ack
             .is_some_and(|ack| (0..=WILD_DISTANCE).contains(&i64::from(distance(end, ack))));
-        let mut together: Vec<u32> = self
+        let mut together: Vec<u32> = aside
             .wild
             .iter()
             .map(|held| held.seq)
@@ -460,16 +465,17 @@ impl HalfStream {
         if !acknowledged && together.len() < WILD_QUORUM {
             return;
         }
-        let (confirmed, wild) = std::mem::take(&mut self.wild)
+        let (confirmed, wild) = std::mem::take(&mut aside.wild)
             .into_iter()
             .partition(|held| near(anchor, held.seq));
-        self.wild = wild;
+        aside.wild = wild;
+        let ack = aside.wild_ack.take_if(|&mut ack| near(anchor, ack));
         let confirmed: Vec<Held> = confirmed;
         for held in confirmed {
             let offset = unwrap(origin, self.reached(), held.seq);
             self.place(offset, &held, context);
         }
-        if let Some(ack) = self.wild_ack.take_if(|&mut ack| near(anchor, ack)) {
+        if let Some(ack) = ack {
             self.acked = self.acked.max(unwrap(origin, self.reached(), ack));
         }
     }
@@ -490,8 +496,11 @@ impl HalfStream {
         )
         .min(len);
         let beyond = len - within.max(before);
-        self.bytes.rejected += u64::from(before);
-        self.bytes.limited += u64::from(beyond);
+        if before > 0 || beyond > 0 {
+            let others = self.others.get_mut();
+            others.rejected += u64::from(before);
+            others.limited += u64::from(beyond);
+        }
         let start = to_offset(offset + i64::from(before));
         let outcome = self.assembler.insert(
             start,
@@ -499,7 +508,14 @@ impl HalfStream {
             held.facts.frame,
             &mut context.rules,
         );
-        self.bytes.add(outcome);
+        self.unique += outcome.unique;
+        if outcome.unique < u64::from(within.saturating_sub(before)) {
+            let others = self.others.get_mut();
+            others.duplicate += outcome.duplicate;
+            others.conflicting += outcome.conflicting;
+            others.rejected += outcome.rejected;
+            others.unverified += outcome.unverified;
+        }
         note_fates(
             held,
             offset,
@@ -509,12 +525,15 @@ impl HalfStream {
         );
         if held.truncated > 0 {
             let from = to_offset(offset + i64::from(held.payload.len()));
-            self.truncated.insert(from, to_offset(end), |_| ());
+            let truncated = &mut self.aside.get_mut().truncated;
+            truncated.insert(from, to_offset(end), |_| ());
         }
         while let Some((start, end)) = self.assembler.take_final_hole() {
             self.split_by_cause(start, end, u64::MAX, &mut context.rules.notes.holes);
             // Nothing below is asked for again.
-            self.truncated.insert(0, end, |_| ());
+            if let Some(aside) = self.aside.changed_mut() {
+                aside.truncated.insert(0, end, |_| ());
+            }
         }
         self.next = self.next.max(end);
     }

@@ -1,30 +1,25 @@
 //! Packets that a mirror port or a second tap delivered twice.
 
-use crate::model::{Segment, Timestamp};
+use crate::model::Segment;
 
-/// How long after a packet its copy may come, nanoseconds. Ports and taps are microseconds apart; hosts
+/// Times are kept in units of so many bits of nanoseconds.
+const TIME_SHIFT: u32 = 8;
+
+/// How long after a packet its copy may come, a millisecond in those units. Ports and taps are microseconds apart; hosts
 /// wait for 10 ms at the very least before they send something again for want of an answer (RFC 8985,
 /// 7.2: a tail loss probe).
-const COPY_NS: i64 = 1_000_000;
+const COPY_TIME: u32 = 1_000_000 >> TIME_SHIFT;
 
 /// Packets of a direction that are remembered. Copies come next to each other, or a few packets apart
 /// where each direction has a queue of its own.
 const REMEMBERED: usize = 4;
 
-/// The last packets of one direction.
-#[derive(Clone, Copy, Debug)]
+/// The last packets of one direction: a digest of each, and its time in units of 2⁸ ns, of which 32 bits
+/// go round in 18 minutes.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mirror {
-    recent: [(u64, Timestamp); REMEMBERED],
+    recent: [(u32, u32); REMEMBERED],
     next: u8,
-}
-
-impl Default for Mirror {
-    fn default() -> Mirror {
-        Mirror {
-            recent: [(0, Timestamp::NONE); REMEMBERED],
-            next: 0,
-        }
-    }
 }
 
 impl Mirror {
@@ -32,38 +27,45 @@ impl Mirror {
     /// it came within a millisecond, and header fields, identification and checksum, which covers the
     /// payload, are the same.
     pub(super) fn is_copy(&mut self, segment: &Segment) -> bool {
-        if segment.mark == 0 {
+        let Some(ns) = segment.ts.ns().filter(|_| segment.mark != 0) else {
             return false;
-        }
+        };
         let identity = identity(segment);
-        let copy = self.recent.iter().any(|&(other, at)| {
-            other == identity
-                && segment
-                    .ts
-                    .since(at)
-                    .is_some_and(|ns| (0..=COPY_NS).contains(&ns))
-        });
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the lower bits of a time that goes round"
+        )]
+        let now = (ns >> TIME_SHIFT) as u32;
+        let copy = self
+            .recent
+            .iter()
+            .any(|&(other, at)| other == identity && now.wrapping_sub(at) <= COPY_TIME);
         if !copy {
-            self.recent[usize::from(self.next) % REMEMBERED] = (identity, segment.ts);
+            self.recent[usize::from(self.next) % REMEMBERED] = (identity, now);
             self.next = self.next.wrapping_add(1);
         }
         copy
     }
 }
 
-/// A digest of what a copy has in common with its original: hop counts and tags may differ.
-fn identity(segment: &Segment) -> u64 {
+/// A digest of what a copy has in common with its original: hop counts and tags may differ. Not 0, which
+/// stands for none.
+fn identity(segment: &Segment) -> u32 {
     let numbers = u64::from(segment.seq) << 32 | u64::from(segment.ack);
     let packet = u64::from(segment.mark) << 32
         | u64::from(segment.window) << 16
         | u64::from(segment.flags.0) << 8;
     // Odd constants of the golden ratio (Knuth, TAOCP 3, 6.4) spread what is added.
-    numbers
+    let mixed = numbers
         .wrapping_mul(0x9e37_79b9_7f4a_7c15)
         .rotate_left(29)
         .wrapping_add(packet)
         .wrapping_mul(0x9e37_79b9_7f4a_7c15)
         .wrapping_add(u64::from(segment.wire_len()))
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    // The upper half of a product is mixed best.
+    u32::try_from(mixed >> 32).unwrap_or(0).max(1)
 }
 
 #[cfg(test)]

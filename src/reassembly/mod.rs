@@ -21,6 +21,7 @@ mod notes;
 mod overlap;
 mod ranges;
 mod record;
+mod seldom;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -237,10 +238,11 @@ impl Reassembler {
         let Some(flow) = self.table.get(slot) else {
             return;
         };
-        let before = flow.memory();
         flow.segment(arrival.segment, arrival.frames, around);
-        let after = flow.memory();
-        self.memory = (self.memory + after).saturating_sub(before);
+        // An acknowledgement alone leaves next to nothing behind.
+        if arrival.segment.wire_len() > 0 || !arrival.segment.flags.is_plain() {
+            self.memory = self.memory.saturating_add_signed(flow.grown());
+        }
         self.table.touch(slot, arrival.segment.watermark);
     }
 
@@ -250,7 +252,6 @@ impl Reassembler {
         let Some(flow) = self.table.get(slot) else {
             return;
         };
-        let before = flow.memory();
         let entry = Held::new(arrival);
         match &mut flow.candidate {
             Some(candidate) if candidate.is_repeated_by(segment) => {
@@ -283,8 +284,7 @@ impl Reassembler {
                 }
             }
         }
-        let after = flow.memory();
-        self.memory = (self.memory + after).saturating_sub(before);
+        self.memory = self.memory.saturating_add_signed(flow.grown());
         self.table.touch(slot, segment.watermark);
     }
 
@@ -293,9 +293,8 @@ impl Reassembler {
         let Some(flow) = self.table.get(slot) else {
             return;
         };
-        let before = flow.memory();
         let candidate = flow.candidate.take();
-        self.memory = (self.memory + flow.memory()).saturating_sub(before);
+        self.memory = self.memory.saturating_add_signed(flow.grown());
         self.end(slot, EndReason::Reuse, around);
         let Some(candidate) = candidate else { return };
         let Some(syn) = candidate.segments.first() else {
@@ -316,7 +315,7 @@ impl Reassembler {
         let Some(mut flow) = self.table.remove(slot) else {
             return;
         };
-        self.memory = self.memory.saturating_sub(flow.memory());
+        self.memory = self.memory.saturating_sub(flow.counted_memory());
         self.stats.implausible_ends += flow.implausible_ends;
         self.stats.mirror_copies += flow.mirror_copies;
         self.table.remember(&flow.key, flow.tuple_seq);

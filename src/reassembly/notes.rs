@@ -80,6 +80,12 @@ pub(super) struct Notes {
 }
 
 impl Notes {
+    /// Nothing is to be told.
+    #[inline]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.holes.is_empty() && self.clashes.is_empty() && self.fates.is_empty()
+    }
+
     /// Notes a part of the segment at hand; parts come in order of their offsets.
     pub(super) fn part(&mut self, part: Part) {
         if !self.wants_fates || part.start >= part.end {

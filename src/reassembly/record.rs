@@ -1,7 +1,7 @@
 //! The end of a flow: its gaps, and its row.
 
 use super::connection::{Connection, Phase, Surroundings};
-use crate::model::{Direction, EndReason, FlowRecord, HalfRecord, Side, TcpFlags};
+use crate::model::{Direction, Encapsulation, EndReason, FlowRecord, HalfRecord, Side, TcpFlags};
 
 /// Finishes a flow: the rest of its bytes and its gaps go to the sink, and then its row.
 ///
@@ -38,19 +38,21 @@ pub(super) fn finish(mut flow: Connection, unclosed: EndReason, around: &mut Sur
         conn_state: flow
             .tracker
             .conn_state(halves[0].stream_span, halves[1].stream_span),
-        history: flow.tracker.history().to_owned(),
+        history: flow.tracker.history(),
         end_reason,
         complete: handshake && clean && flow.phase.is_closed(),
         halves,
         last_frame: flow.last_frame,
         file_id: flow.file_id,
-        encapsulation: flow.encapsulation,
+        encapsulation: flow
+            .encapsulation
+            .map_or_else(Encapsulation::default, |boxed| *boxed),
     });
 }
 
 fn half_record(flow: &Connection, side: Side, stream_span: u64) -> HalfRecord {
     let half = flow.half(side);
-    let (bytes, counts) = (half.stream.bytes, half.analysis.counts);
+    let (bytes, counts) = (half.stream.bytes(), half.analysis.counts());
     HalfRecord {
         packets: half.packets,
         ip_bytes: half.ip_bytes,

@@ -1,5 +1,7 @@
 //! The segments of one chunk, by shard.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::shard_of;
 use crate::config::SHARDS;
 use crate::decode::{DecodeSink, Fragment};
@@ -8,7 +10,7 @@ use crate::model::Segment;
 /// What decoding a chunk yields: segments in capture order within each shard, and fragments.
 #[derive(Debug)]
 pub struct Buckets {
-    shards: Vec<Vec<Segment>>,
+    shards: Vec<Mutex<Vec<Segment>>>,
     fragments: Vec<Fragment>,
     /// Frame and ordinal of the last segment.
     last: (u64, u8),
@@ -17,7 +19,7 @@ pub struct Buckets {
 impl Default for Buckets {
     fn default() -> Buckets {
         Buckets {
-            shards: (0..SHARDS).map(|_| Vec::new()).collect(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             fragments: Vec::new(),
             last: (0, 0),
         }
@@ -25,9 +27,13 @@ impl Default for Buckets {
 }
 
 impl Buckets {
-    /// The segments of a shard, in capture order.
-    pub fn shard(&self, shard: usize) -> &[Segment] {
-        self.shards.get(shard).map_or(&[], Vec::as_slice)
+    /// Takes the segments of a shard out, in capture order. Whoever has them may change them in place, and
+    /// gives their memory back while others work.
+    pub fn take(&self, shard: usize) -> Vec<Segment> {
+        let Some(bucket) = self.shards.get(shard) else {
+            return Vec::new();
+        };
+        std::mem::take(&mut *bucket.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes the fragments out, in capture order.
@@ -47,6 +53,7 @@ impl DecodeSink for Buckets {
         };
         self.last = (segment.frame, ordinal);
         if let Some(bucket) = self.shards.get_mut(shard) {
+            let bucket = bucket.get_mut().unwrap_or_else(PoisonError::into_inner);
             bucket.push(Segment { ordinal, ..segment });
         }
     }

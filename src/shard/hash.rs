@@ -1,7 +1,7 @@
 //! Which shard owns a flow.
 
 use crate::config::SHARDS;
-use crate::model::{FlowKey, Side};
+use crate::model::FlowKey;
 
 /// Odd constants from the digits of π, so that nothing is hidden in them. The seed is fixed: which
 /// flows share a memory budget must not change from run to run.
@@ -16,22 +16,17 @@ const KEYS: [u64; 5] = [
 /// The shard that owns all segments of a key, less than [`SHARDS`]. Both directions of a flow have
 /// the same key and so the same shard.
 pub fn shard_of(key: &FlowKey) -> usize {
-    let (lower, upper) = (key.end(Side::Lower), key.end(Side::Upper));
-    let ports = u64::from(lower.port) << 32 | u64::from(upper.port) << 8 | u64::from(key.version());
-    let words = [halves(lower.addr), halves(upper.addr)].concat();
-    let mut hash = fold(ports ^ key.tag().bits() ^ KEYS[4], KEYS[0]);
-    for (word, key) in words.into_iter().zip(KEYS) {
-        hash = fold(hash ^ word, key);
+    let ([ports, addresses], rest) = key.words();
+    let mut hash = fold(ports ^ KEYS[4], KEYS[0]);
+    hash = fold(hash ^ addresses, KEYS[1]);
+    for (word, key) in rest.into_iter().zip([KEYS[2], KEYS[3], KEYS[0], KEYS[1]]) {
+        if let Some(word) = word {
+            hash = fold(hash ^ word, key);
+        }
     }
     // The upper bits of a product are mixed best.
     let shards = SHARDS as u128;
     usize::try_from((u128::from(hash) * shards) >> 64).unwrap_or(0)
-}
-
-fn halves(addr: [u8; 16]) -> [u64; 2] {
-    let addr = u128::from_be_bytes(addr);
-    #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-    [(addr >> 64) as u64, addr as u64]
 }
 
 /// The two halves of the 128-bit product, exclusive-or-ed: multiplication as a mixer, as in wyhash.
