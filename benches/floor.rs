@@ -25,6 +25,7 @@ use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
+use hashbrown::HashTable;
 use memmap2::Mmap;
 use rustix::fs::{Mode, OFlags};
 
@@ -160,44 +161,6 @@ fn walk(data: &[u8], mut each: impl FnMut(Segment)) -> u64 {
     frames
 }
 
-/// Numbers flows by their hash, in order of appearance. That two hashes of 64 bits are equal by
-/// chance is left unchecked: for a million flows the chance is one in thirty million.
-struct Flows {
-    slots: Vec<(u64, u32)>,
-    count: usize,
-}
-
-impl Flows {
-    const FREE: u32 = u32::MAX;
-
-    fn number(&mut self, flow: u64) -> u32 {
-        if self.count * 2 >= self.slots.len() {
-            let larger = vec![(0, Flows::FREE); (self.slots.len() * 4).max(1 << 12)];
-            for old in std::mem::replace(&mut self.slots, larger) {
-                if old.1 != Flows::FREE {
-                    let at = self.slot(old.0);
-                    self.slots[at] = old;
-                }
-            }
-        }
-        let at = self.slot(flow);
-        if self.slots[at].1 == Flows::FREE {
-            self.slots[at] = (flow, self.count as u32);
-            self.count += 1;
-        }
-        self.slots[at].1
-    }
-
-    fn slot(&self, flow: u64) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut at = flow as usize & mask;
-        while self.slots[at].1 != Flows::FREE && self.slots[at].0 != flow {
-            at = (at + 1) & mask;
-        }
-        at
-    }
-}
-
 /// What the walk leaves: the places of each direction's payload, in order of capture.
 struct Lists {
     frames: u64,
@@ -210,17 +173,16 @@ struct Lists {
 
 impl Lists {
     fn of(data: &[u8]) -> Lists {
-        let mut flows = Flows {
-            slots: Vec::new(),
-            count: 0,
-        };
+        // That two hashes of 64 bits are equal by chance is left unchecked: among a million flows the
+        // chance is one in thirty million.
+        let mut flows: HashTable<(u64, u32)> = HashTable::new();
         let mut list: Vec<(Place, u32)> = Vec::new();
         let mut counts: Vec<u32> = Vec::new();
         let frames = walk(data, |segment| {
-            let direction = flows.number(segment.flow) * 2 + u32::from(segment.upwards);
-            if flows.count * 2 > counts.len() {
-                counts.resize(flows.count * 2, 0);
-            }
+            let new = (segment.flow, flows.len() as u32);
+            let flow = flows.entry(new.0, |known| known.0 == new.0, |known| known.0);
+            let direction = flow.or_insert(new).get().1 * 2 + u32::from(segment.upwards);
+            counts.resize(flows.len() * 2, 0);
             if segment.len > 0 {
                 counts[direction as usize] += 1;
                 list.push((Place::new(segment.payload, segment.len), direction));
@@ -240,7 +202,7 @@ impl Lists {
         }
         Lists {
             frames,
-            flows: flows.count,
+            flows: flows.len(),
             places,
             ends,
         }
