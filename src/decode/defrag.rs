@@ -14,6 +14,7 @@ use foldhash::quality::RandomState;
 
 use super::{DecodeSink, Decoder};
 use crate::config::{FragmentPolicy, PolicyMap};
+use crate::model::segment::PIECED_ORDINAL;
 use crate::model::{Encapsulation, FrameRef, Payload, PayloadSource, Segment, Timestamp, ip_addr};
 use assembly::{Assembly, Piece};
 
@@ -77,10 +78,6 @@ pub struct Fragment {
     /// together, that datagram's.
     pub frames: Arc<[FrameRef]>,
 }
-
-/// Ordinal of the first segment that a frame of several packets completes, so that its flow id differs
-/// from those of the frame's whole segments; an aggregate of 802.11 holds fewer.
-const PIECED_ORDINAL: u8 = 128;
 
 /// A datagram put together from fragments.
 #[derive(Clone, Debug)]
@@ -345,7 +342,7 @@ struct Found {
     segments: Vec<Segment>,
     fragments: Vec<Fragment>,
     /// What its first segment gets.
-    ordinal: u8,
+    ordinal: u32,
 }
 
 impl DecodeSink for Found {

@@ -61,6 +61,11 @@ pub const fn first_frame(flow_id: u64) -> u64 {
     flow_id & ((1 << FRAME_BITS) - 1)
 }
 
+/// Place of the first segment that a frame of several packets completes, so that no flow id is given twice:
+/// the longest frame there is, of 128 MiB, has room for half as many headers of IP and TCP. As many again
+/// keep a flow id positive.
+pub const PIECED_ORDINAL: u32 = 1 << (62 - FRAME_BITS);
+
 /// One TCP segment, without its bytes.
 #[derive(Clone, Debug)]
 pub struct Segment {
@@ -71,8 +76,9 @@ pub struct Segment {
     /// Number of its frame, from 1 over the whole input. (Within a chunk that was decoded on its
     /// own it counts from 1 in the chunk, until the join adds the chunk's base.)
     pub frame: u64,
-    /// Its place among the segments of its frame, from 0. Only aggregates (802.11) hold several.
-    pub ordinal: u8,
+    /// Its place among the segments of its frame, from 0, or from [`PIECED_ORDINAL`] for those of
+    /// datagrams that the frame completed. Only aggregates (802.11) hold several.
+    pub ordinal: u32,
     /// When it was captured.
     pub ts: Timestamp,
     /// The greatest time of any frame up to and including this one.

@@ -207,7 +207,7 @@ impl Join {
         for mut pieced in completed {
             let segment = &mut pieced.segment;
             segment.file_id = joined.chunk.file_of(segment.frame - joined.first_frame);
-            let (frame, ordinal): (u64, u8) = last;
+            let (frame, ordinal): (u64, u32) = last;
             if segment.frame == frame {
                 segment.ordinal = ordinal.saturating_add(1);
             }

@@ -13,7 +13,7 @@ pub struct Buckets {
     shards: Vec<Mutex<Vec<Segment>>>,
     fragments: Vec<Fragment>,
     /// Frame and ordinal of the last segment.
-    last: (u64, u8),
+    last: (u64, u32),
 }
 
 impl Default for Buckets {

@@ -1,0 +1,133 @@
+//! Frames of many segments: aggregates of 802.11.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use support::output::{Results, files_below, run};
+use support::prng::Prng;
+use support::wire;
+
+fn tcp(port: u16, seq: u32, payload: &[u8]) -> Vec<u8> {
+    let end = |host: u8, port: u16| SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), port));
+    let mut packet = Vec::new();
+    wire::ip_packet(
+        &wire::TcpPacket {
+            src: end(1, port),
+            dst: end(2, 80),
+            seq,
+            ack: 1,
+            flags: 0x18,
+            window: 1000,
+            options: &[],
+            payload,
+            ident: 1,
+        },
+        &mut packet,
+    );
+    packet
+}
+
+/// A QoS data frame that holds these packets (IEEE 802.11, 9.3.2.2).
+fn aggregate(packets: &[Vec<u8>]) -> Vec<u8> {
+    let mut frame = vec![0x88, 0x02, 0, 0];
+    frame.extend([2; 18]);
+    frame.extend([0, 0, 0x80, 0]);
+    for packet in packets {
+        frame.resize(26 + (frame.len() - 26).next_multiple_of(4), 0);
+        frame.extend([2; 12]);
+        frame.extend(u16::try_from(8 + packet.len()).unwrap().to_be_bytes());
+        frame.extend([0xaa, 0xaa, 3, 0, 0, 0, 8, 0]);
+        frame.extend(packet);
+    }
+    frame
+}
+
+fn capture(frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for word in [0xa1b2_c3d4u32, 0x0004_0002, 0, 0, 262_144, 105] {
+        bytes.extend(word.to_le_bytes());
+    }
+    for (number, frame) in (0u32..).zip(frames) {
+        let len = u32::try_from(frame.len()).unwrap();
+        for word in [1_700_000_000, number, len, len] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.extend(frame);
+    }
+    bytes
+}
+
+fn extract(bytes: &[u8], base: &Path, args: &[&str]) -> Results {
+    let (capture, out) = (base.join("capture.pcap"), base.join("out"));
+    fs::write(&capture, bytes).unwrap();
+    let mut all = vec![capture.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    all.extend(["-q", "--force"]);
+    all.extend(args);
+    let output = run(all);
+    assert_eq!(output.status, Some(0), "{}", output.stderr);
+    Results::read(&out).unwrap()
+}
+
+#[test]
+fn hundreds_of_flows_that_begin_in_one_frame_are_told_apart() {
+    let packets: Vec<Vec<u8>> = (0..400)
+        .map(|port| tcp(1000 + port, 100, format!("hello {port}").as_bytes()))
+        .collect();
+    let base = tempfile::tempdir().unwrap();
+    let results = extract(&capture(&[aggregate(&packets)]), base.path(), &["--pcaps"]);
+    let ids: BTreeSet<i64> = results.flows.iter().map(|row| row.int("flow_id")).collect();
+    assert_eq!((results.flows.len(), ids.len()), (400, 400));
+    assert!(ids.first().is_some_and(|&least| least > 0));
+    for row in &results.flows {
+        let wanted = format!("hello {}", row.int("client_port") - 1000);
+        assert_eq!(results.payload(row, "c2s"), wanted.as_bytes());
+    }
+}
+
+#[test]
+fn rows_of_one_frame_keep_their_order_however_divided() {
+    let mut random = Prng::new(5);
+    let frames: Vec<Vec<u8>> = (0..200)
+        .map(|number: u32| {
+            let packets: Vec<Vec<u8>> = (0..4)
+                .map(|_| {
+                    let letters: Vec<u8> = (0..20 + random.below(10))
+                        .map(|_| b"ABC"[usize::try_from(random.below(3)).unwrap()])
+                        .collect();
+                    let port = 1000 + u16::try_from(number % 7).unwrap();
+                    tcp(port, 100 + number / 7 * 25, &letters)
+                })
+                .collect();
+            aggregate(&packets)
+        })
+        .collect();
+    let bytes = capture(&frames);
+    let mut first = None;
+    for division in [["1", "64M", "4M"], ["2", "3000", "1000"], ["3", "1", "1"]] {
+        let base = tempfile::tempdir().unwrap();
+        let [threads, batch, chunk] = division;
+        let args = [
+            "--segments",
+            "-j",
+            threads,
+            "--batch-bytes",
+            batch,
+            "--chunk-bytes",
+            chunk,
+        ];
+        let results = extract(&bytes, base.path(), &args);
+        assert!(results.manifest["conflicts"]["flows"].as_u64() > Some(5));
+        let mut files = files_below(&base.path().join("out"));
+        files.remove(Path::new("manifest.json"));
+        let first = first.get_or_insert_with(|| files.clone());
+        for (name, bytes) in &files {
+            assert!(first[name] == *bytes, "{division:?}: {}", name.display());
+        }
+    }
+}
