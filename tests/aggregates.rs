@@ -33,7 +33,7 @@ fn tcp(port: u16, seq: u32, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// A QoS data frame that holds these packets (IEEE 802.11, 9.3.2.2).
+/// A `QoS` data frame that holds these packets (IEEE 802.11, 9.3.2.2).
 fn aggregate(packets: &[Vec<u8>]) -> Vec<u8> {
     let mut frame = vec![0x88, 0x02, 0, 0];
     frame.extend([2; 18]);

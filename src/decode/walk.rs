@@ -87,11 +87,9 @@ impl<S: DecodeSink> Walk<'_, S> {
                 at: start.advance(cursor.at() as u64),
                 len,
             },
-            Backing::Owned(buffer) => Payload::Owned {
-                buffer: Arc::clone(buffer),
-                start: u32::try_from(cursor.at()).unwrap_or(u32::MAX),
-                len,
-            },
+            Backing::Owned(buffer) => {
+                Payload::owned(buffer, u32::try_from(cursor.at()).unwrap_or(u32::MAX), len)
+            }
         }
     }
 

@@ -71,11 +71,33 @@ impl Payload {
         }
     }
 
-    /// Bytes of memory that it keeps alive: the whole buffer, however small the part of it.
-    pub fn owned_len(&self) -> usize {
+    /// Bytes of a buffer. A part that is less than a quarter of it gets one of its own, so that nothing
+    /// small keeps something large alive.
+    pub fn owned(buffer: &Arc<[u8]>, start: u32, len: u32) -> Payload {
+        const SHARE: usize = 4;
+        let bytes = buffer
+            .get(start as usize..)
+            .and_then(|rest| rest.get(..len as usize));
+        match bytes {
+            Some(bytes) if bytes.len() < buffer.len() / SHARE => Payload::Owned {
+                buffer: bytes.into(),
+                start: 0,
+                len,
+            },
+            _ => Payload::Owned {
+                buffer: Arc::clone(buffer),
+                start,
+                len,
+            },
+        }
+    }
+
+    /// Bytes of memory that it keeps alive, as its share: parts of one buffer add up to the buffer. What
+    /// is left out of a buffer is at most three times what is counted.
+    pub const fn owned_len(&self) -> usize {
         match self {
             Payload::Input { .. } => 0,
-            Payload::Owned { buffer, .. } => buffer.len(),
+            Payload::Owned { len, .. } => *len as usize,
         }
     }
 
@@ -95,11 +117,7 @@ impl Payload {
                 at: at.advance(u64::from(skip)),
                 len: take,
             },
-            Payload::Owned { buffer, start, .. } => Payload::Owned {
-                buffer: Arc::clone(buffer),
-                start: start + skip,
-                len: take,
-            },
+            Payload::Owned { buffer, start, .. } => Payload::owned(buffer, start + skip, take),
         }
     }
 
@@ -166,5 +184,20 @@ mod tests {
         };
         assert_eq!(&*owned.slice(1, 2).bytes(source), b"cd");
         assert_eq!(&*owned.slice(3, 9).bytes(source), b"e");
+    }
+
+    #[test]
+    fn a_small_part_keeps_no_large_buffer_alive() {
+        let buffer: Arc<[u8]> = (0..100).collect();
+        let source: &[u8] = b"";
+        let (small, large) = (
+            Payload::owned(&buffer, 60, 20),
+            Payload::owned(&buffer, 60, 30),
+        );
+        assert_eq!(Arc::strong_count(&buffer), 2);
+        assert_eq!(&*small.bytes(source), &buffer[60..80]);
+        assert_eq!(&*large.bytes(source), &buffer[60..90]);
+        assert_eq!((small.owned_len(), large.owned_len()), (20, 30));
+        assert!(Payload::owned(&buffer, 90, 20).bytes(source).is_empty());
     }
 }

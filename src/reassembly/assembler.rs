@@ -173,10 +173,15 @@ impl Assembler {
                 newest = start;
             }
         });
-        while let Some(forgotten) = history.forget(newest) {
+        self.forget(newest, rules);
+    }
+
+    /// Forgets pieces while there are too many; they stand from then on.
+    fn forget(&mut self, newest: u64, rules: &mut Rules<'_>) {
+        while let Some(forgotten) = self.history.forget(newest) {
             if !forgotten.settled {
-                *settled_end = forgotten.end().max(*settled_end);
-                layout.add(
+                self.settled_end = forgotten.end().max(self.settled_end);
+                self.layout.add(
                     forgotten.offset,
                     forgotten.payload,
                     rules.max_gap,
@@ -196,7 +201,9 @@ impl Assembler {
 
     /// Takes all bytes and every hole for final and places what still waits.
     pub(super) fn finish(&mut self, rules: &mut Rules<'_>) {
-        self.settle(u64::MAX, rules);
+        if !rules.policy.keeps_first() {
+            self.settle(u64::MAX, rules);
+        }
         self.layout.finish(rules.max_gap, rules.place);
     }
 
@@ -206,6 +213,8 @@ impl Assembler {
             self.layout
                 .add(piece.offset, piece.payload, rules.max_gap, rules.place);
         }
+        // A piece of which only a part is settled is two.
+        self.forget(u64::MAX, rules);
     }
 
     /// Segments of which no byte can be replaced are nobody's rivals; neither are the oldest when
@@ -262,6 +271,7 @@ fn meet(
     let mut winners = Vec::new();
     let (mut conflicting, mut verified) = (0, 0);
     let mut at = start;
+    let mut won = None;
     let same = |notes: &mut Notes, start, end| {
         notes.part(Part {
             start,
@@ -275,8 +285,15 @@ fn meet(
         same(rules.notes, at, from);
         at = to;
         verified += to - from;
-        let wins = !piece.settled;
-        for (from, to, wins) in shares(from, to, wins, newcomer.bounds, rivals, rules.policy) {
+        let shares = if piece.settled || rules.policy.keeps_first() {
+            vec![(from, to, false)]
+        } else if rules.policy.compares_bounds() {
+            let beaten = || beaten(newcomer.bounds, (start, stop), rivals, rules.policy);
+            shares(from, to, won.get_or_insert_with(beaten))
+        } else {
+            vec![(from, to, true)]
+        };
+        for (from, to, wins) in shares {
             newcomer.gained |= wins;
             let old = piece.part(from, to);
             let new = newcomer.piece(from, to, false);
@@ -297,12 +314,13 @@ fn meet(
                 std::mem::swap(&mut kept, &mut refused);
                 winners.push(new);
             }
-            rules.notes.clashes.push(Clash {
+            rules.notes.clash(Clash {
                 offset: from + difference.first as u64,
                 length: (difference.end - difference.first) as u64,
                 differing: difference.bytes,
                 kept,
                 refused,
+                replaced: wins,
             });
             rules.notes.part(Part {
                 start: from,
@@ -327,26 +345,26 @@ fn shown(bytes: &[u8], difference: Difference) -> Box<[u8]> {
     bytes.get(difference.first..end).unwrap_or_default().into()
 }
 
-/// Cuts `from..to` into the shares that the newer copy wins and those it does not: it wins what it
-/// has in common with any earlier segment that it beats, whoever gave the bytes that stand there
-/// (so the rule in Suricata, whose published vectors are followed).
-fn shares(
-    from: u64,
-    to: u64,
-    may_win: bool,
+/// What the newer copy wins of a range: what it has in common with any earlier segment that it beats,
+/// whoever gave the bytes that stand there (so the rule in Suricata, whose published vectors are
+/// followed).
+fn beaten(
     newer: Bounds,
+    (from, to): Bounds,
     rivals: &VecDeque<Bounds>,
     policy: OverlapPolicy,
-) -> Vec<(u64, u64, bool)> {
-    if !may_win || !policy.compares_bounds() {
-        return vec![(from, to, may_win && !policy.keeps_first())];
-    }
+) -> RangeSet {
     let mut won = RangeSet::default();
     for &older in rivals {
         if policy.newer_wins(older, newer) {
             won.insert(older.0.max(from), older.1.min(to), |_| ());
         }
     }
+    won
+}
+
+/// Cuts `from..to` into the shares that the newer copy has won and those that it has not.
+fn shares(from: u64, to: u64, won: &RangeSet) -> Vec<(u64, u64, bool)> {
     let mut all = Vec::new();
     let mut at = from;
     for (start, end) in won.holes(from, to) {

@@ -6,6 +6,11 @@ use crate::model::{GapCause, Payload, SegmentFacts, SegmentKind};
 /// frames lead to the rest.
 pub(super) const SHOWN_BYTES: usize = 128;
 
+/// Ranges that one segment's differing bytes are told in, and parts that copies in it are told in, before
+/// neighbours are taken together. A crafted segment may differ in every other byte, and be sent again a
+/// million times.
+const APART: usize = 8;
+
 /// A hole that is final.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Hole {
@@ -32,6 +37,20 @@ pub(super) struct Clash {
     pub kept: (Box<[u8]>, u64),
     /// The first of those that do not, and their frame.
     pub refused: (Box<[u8]>, u64),
+    /// The later copy is the one that stands.
+    pub replaced: bool,
+}
+
+impl Clash {
+    /// Whether the later copy stands, and its frame.
+    const fn outcome(&self) -> (bool, u64) {
+        let (_, frame) = if self.replaced {
+            &self.kept
+        } else {
+            &self.refused
+        };
+        (self.replaced, *frame)
+    }
 }
 
 /// What became of a part of a segment.
@@ -86,18 +105,49 @@ impl Notes {
         self.holes.is_empty() && self.clashes.is_empty() && self.fates.is_empty()
     }
 
+    /// Notes that copies differ. From the ninth range of a segment on, the last one with the same outcome is
+    /// made to reach so far; its frames and the bytes that it shows stay those of its beginning.
+    pub(super) fn clash(&mut self, clash: Clash) {
+        if self.clashes.len() >= APART
+            && let Some(last) = self
+                .clashes
+                .iter_mut()
+                .rfind(|last| last.outcome() == clash.outcome() && last.offset <= clash.offset)
+        {
+            last.length = clash.offset + clash.length - last.offset;
+            last.differing += clash.differing;
+            return;
+        }
+        self.clashes.push(clash);
+    }
+
     /// Notes a part of the segment at hand; parts come in order of their offsets.
     pub(super) fn part(&mut self, part: Part) {
         if !self.wants_fates || part.start >= part.end {
             return;
         }
+        let many = self.parts.len() >= APART;
         match self.parts.last_mut() {
             Some(last)
                 if last.end == part.start && (last.kind, last.kept) == (part.kind, part.kept) =>
             {
                 last.end = part.end;
             }
+            // Copies that do not stand; some of them differ.
+            Some(last)
+                if many
+                    && last.end == part.start
+                    && is_refused_copy(last)
+                    && is_refused_copy(&part) =>
+            {
+                last.end = part.end;
+                last.kind = SegmentKind::Conflict;
+            }
             _ => self.parts.push(part),
         }
     }
+}
+
+fn is_refused_copy(part: &Part) -> bool {
+    !part.kept && matches!(part.kind, SegmentKind::Retransmit | SegmentKind::Conflict)
 }

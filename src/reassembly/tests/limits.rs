@@ -101,3 +101,40 @@ fn a_flow_without_times_holds_no_timer_up() {
     core.sweep(Timestamp::from_ns(131 * second), input, &mut recorder);
     assert_eq!(recorder.flows.len(), 2);
 }
+
+/// Each byte is a piece of its own, and the copy differs in every other one.
+#[test]
+fn a_copy_that_differs_in_many_places_is_told_in_few_rows() {
+    const BYTES: u32 = 200;
+    let mut segments = handshake();
+    // Pieces of two bytes, so that none is taken for a keep-alive.
+    segments.extend((0..BYTES / 2).map(|i| B::client(100 + 2 * i, 500).payload(0, 2)));
+    for _ in 0..3 {
+        segments.push(B::client(100, 500).payload(0, BYTES));
+    }
+    let input: Vec<u8> = b"ab"
+        .iter()
+        .chain(b"xyab".iter().cycle())
+        .take(BYTES as usize)
+        .copied()
+        .collect();
+    let out = run(&input, segments);
+    let [flow] = &out.flows[..] else {
+        panic!("{} flows", out.flows.len())
+    };
+    let counted = flow.halves[0].conflict_bytes;
+    assert_eq!(counted, 3 * u64::from(BYTES) / 2 / 2 * 2);
+    assert_eq!(
+        out.conflicts.iter().map(|c| c.differing).sum::<u64>(),
+        counted
+    );
+    assert!(out.conflicts.len() <= 3 * 9, "{} rows", out.conflicts.len());
+    for pair in out.conflicts.windows(2) {
+        let same = pair[0].refused_frame == pair[1].refused_frame;
+        assert!(!same || pair[0].offset + pair[0].length <= pair[1].offset);
+    }
+    let copies = out.segments.iter().filter(|part| !part.kept);
+    assert!(copies.count() <= 3 * 10);
+    let told: u64 = out.segments.iter().map(|part| u64::from(part.length)).sum();
+    assert_eq!(told, u64::from(BYTES) * 4);
+}
