@@ -26,6 +26,11 @@ pub const MAX_DATAGRAM: u32 = 0xffff;
 /// a datagram.
 pub const MAX_HELD_FRAGMENTS: usize = 65_536;
 
+/// Bytes of held fragments that lie in no input file, since they came in datagrams that were put together
+/// themselves. One that passes this is given up with its datagram; tunnels that carry fragments inside
+/// fragments have a few at a time.
+pub const MAX_HELD_BYTES: usize = 256 << 20;
+
 /// What all fragments of one datagram have in common.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct FragmentKey {
@@ -159,7 +164,24 @@ pub struct FragmentTable {
     timeout: i64,
     policies: PolicyMap<FragmentPolicy>,
     /// Also held while datagrams are put together, so that only one thread at a time does it.
-    stats: Mutex<FragmentStats>,
+    ledger: Mutex<Ledger>,
+}
+
+/// What is counted.
+#[derive(Debug, Default)]
+struct Ledger {
+    stats: FragmentStats,
+    /// Bytes of held fragments that lie in no file.
+    owned: usize,
+}
+
+impl Ledger {
+    /// Lets an incomplete datagram go, if there is one.
+    fn let_go(&mut self, held: &mut Option<Assembly>) {
+        if let Some(assembly) = held.take() {
+            self.owned -= assembly.owned();
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -178,7 +200,7 @@ impl FragmentTable {
             slots: DashMap::with_hasher(RandomState::default()),
             timeout,
             policies,
-            stats: Mutex::default(),
+            ledger: Mutex::default(),
         }
     }
 
@@ -201,7 +223,7 @@ impl FragmentTable {
         source: &(impl PayloadSource + ?Sized),
         decoder: &mut Decoder,
     ) -> Vec<Pieced> {
-        let mut stats = self.lock();
+        let mut ledger = self.lock();
         let mut fresh = Vec::new();
         for mut slot in self.slots.iter_mut() {
             fresh.extend(
@@ -214,7 +236,7 @@ impl FragmentTable {
         let mut pieced = Vec::new();
         let mut found = Found::default();
         while let Some(fragment) = fresh.pop() {
-            match self.take_up(fragment, source, &mut stats) {
+            match self.take_up(fragment, source, &mut ledger) {
                 Some(Ok(datagram)) => {
                     found.ordinal = if datagram.sole { 0 } else { PIECED_ORDINAL };
                     decoder.datagram(&datagram, &mut found);
@@ -235,8 +257,9 @@ impl FragmentTable {
         &self,
         fragment: Fragment,
         source: &(impl PayloadSource + ?Sized),
-        stats: &mut FragmentStats,
+        ledger: &mut Ledger,
     ) -> Option<Result<Datagram, Refused>> {
+        let stats = &mut ledger.stats;
         stats.fragments += 1;
         let Some(piece) = Piece::of(&fragment) else {
             stats.bad_fragments += 1;
@@ -249,25 +272,33 @@ impl FragmentTable {
             && old.is_stale(fragment.watermark, self.timeout)
         {
             stats.timed_out += 1;
-            slot.held = None;
+            ledger.let_go(&mut slot.held);
         }
+        let owned = fragment.payload.owned_len();
+        if ledger.owned + owned > MAX_HELD_BYTES {
+            ledger.stats.over_limit += 1;
+            ledger.let_go(&mut slot.held);
+            return None;
+        }
+        ledger.owned += owned;
         let assembly = slot.held.get_or_insert_with(|| {
             let key = &fragment.key;
             let receiver = ip_addr(key.destination, key.version);
             Assembly::new(&fragment, self.policies.of(receiver))
         });
-        assembly.insert(&fragment, piece, stats);
+        assembly.insert(&fragment, piece, &mut ledger.stats);
         if !assembly.is_complete() {
             return None;
         }
         let done = slot.held.take();
+        ledger.owned -= done.as_ref().map_or(0, Assembly::owned);
         let empty = slot.is_empty();
         drop(slot);
         if empty {
             self.slots
                 .remove_if(&fragment.key, |_, slot| slot.is_empty());
         }
-        done?.finish(fragment, source, stats)
+        done?.finish(fragment, source, &mut ledger.stats)
     }
 
     /// Gives up datagrams whose timeout has passed at `watermark`, and the oldest ones while more
@@ -278,14 +309,14 @@ impl FragmentTable {
     }
 
     fn sweep_to(&self, watermark: Timestamp, limit: usize) {
-        let (timeout, mut stats) = (self.timeout, self.lock());
+        let (timeout, mut ledger) = (self.timeout, self.lock());
         let mut held = 0;
         let mut ages = Vec::new();
         self.slots.retain(|key, slot| {
             if let Some(assembly) = &slot.held {
                 if assembly.is_stale(watermark, timeout) {
-                    stats.timed_out += 1;
-                    slot.held = None;
+                    ledger.stats.timed_out += 1;
+                    ledger.let_go(&mut slot.held);
                 } else {
                     held += assembly.len();
                     ages.push((assembly.first(), assembly.len(), key.clone()));
@@ -302,9 +333,9 @@ impl FragmentTable {
                 break;
             }
             held -= pieces;
-            stats.over_limit += 1;
+            ledger.stats.over_limit += 1;
             self.slots.alter(&key, |_, mut slot| {
-                slot.held = None;
+                ledger.let_go(&mut slot.held);
                 slot
             });
             self.slots.remove_if(&key, |_, slot| slot.is_empty());
@@ -313,12 +344,12 @@ impl FragmentTable {
 
     /// The counts so far.
     pub fn stats(&self) -> FragmentStats {
-        *self.lock()
+        self.lock().stats
     }
 
     /// Counters cannot be left half-changed, so a panic elsewhere does not spoil them.
-    fn lock(&self) -> MutexGuard<'_, FragmentStats> {
-        self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the input: what is still incomplete stays so.

@@ -83,6 +83,8 @@ pub(super) struct Assembly {
     has_partial_overlap: bool,
     /// The frames that the pieces came in.
     frames: Vec<FrameRef>,
+    /// Bytes of fragments that lie in no file.
+    owned: usize,
 }
 
 impl Assembly {
@@ -100,6 +102,7 @@ impl Assembly {
             has_overlap: false,
             has_partial_overlap: false,
             frames: Vec::new(),
+            owned: 0,
         }
     }
 
@@ -113,6 +116,11 @@ impl Assembly {
         self.pieces.len()
     }
 
+    /// Bytes of them that lie in no file.
+    pub(super) const fn owned(&self) -> usize {
+        self.owned
+    }
+
     pub(super) fn is_stale(&self, watermark: Timestamp, timeout: i64) -> bool {
         watermark
             .since(self.first_watermark)
@@ -120,6 +128,7 @@ impl Assembly {
     }
 
     pub(super) fn insert(&mut self, fragment: &Fragment, piece: Piece, stats: &mut FragmentStats) {
+        self.owned += fragment.payload.owned_len();
         // An aggregate may hold several of them in one frame.
         if self.frames.last() != fragment.frames.last() {
             self.frames.extend_from_slice(&fragment.frames);
