@@ -4,9 +4,11 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -206,6 +208,8 @@ fn files_of_a_directory_that_are_no_captures_are_skipped_and_named() {
     fs::write(folder.join("begun.pcap"), &capture[..10]).unwrap();
     fs::write(folder.join("notes.txt"), "the notes of this capture").unwrap();
     fs::hard_link(folder.join("b.pcap"), folder.join("same.pcap")).unwrap();
+    symlink("nowhere.pcap", folder.join("dangling.pcap")).unwrap();
+    symlink("circle.pcap", folder.join("circle.pcap")).unwrap();
     let output = place.run_on(&folder, &place.out(), &[]);
     assert_eq!(output.status, Some(0), "{output:?}");
     let manifest = place.results().manifest;
@@ -225,13 +229,20 @@ fn files_of_a_directory_that_are_no_captures_are_skipped_and_named() {
     };
     assert_eq!(names("inputs"), ["a.cap", "b.pcap"]);
     let skipped = names("skipped_files");
-    for name in ["same.pcap", "begun.pcap", "empty.pcap", "notes.txt"] {
-        assert!(skipped.contains(&name.to_owned()), "{name}: {skipped:?}");
+    let no_captures = [
+        "empty.pcap",
+        "begun.pcap",
+        "notes.txt",
+        "dangling.pcap",
+        "circle.pcap",
+    ];
+    for name in no_captures.iter().chain(&["same.pcap"]) {
+        assert!(skipped.contains(&(*name).to_owned()), "{name}: {skipped:?}");
     }
-    assert_eq!(skipped.len(), 4);
+    assert_eq!(skipped.len(), 6);
     assert_eq!(output.stderr.lines().count(), 4, "{output:?}");
     // What is named must be one.
-    for name in ["empty.pcap", "begun.pcap", "notes.txt"] {
+    for name in no_captures {
         let out = place.path("other");
         fails(&place.run_on(&folder.join(name), &out, &[]), &[name]);
         assert!(!out.exists());
@@ -377,6 +388,34 @@ fn force_replaces_an_earlier_run_and_nothing_else() {
     assert_eq!(place.results().flows.len(), 1);
 }
 
+/// A capture that this program wrote is an input like any other, and `--force` must not remove it.
+#[test]
+fn force_does_not_remove_an_input() {
+    let place = Place::new();
+    assert_eq!(place.run(&["--pcaps", "--csv"]).status, Some(0));
+    let folder = place.out().join("pcaps/00000");
+    let capture = folder.join("1.pcap");
+    let (link, symbolic) = (place.path("link.pcap"), place.path("symbolic.pcap"));
+    fs::hard_link(&capture, &link).unwrap();
+    symlink(&capture, &symbolic).unwrap();
+    let before = files_below(&place.out());
+    for input in [&capture, &folder, &link, &symbolic] {
+        let output = place.run_on(input, &place.out(), &["--force"]);
+        fails(&output, &["pcaps/00000/1.pcap", "is an input", "--out"]);
+        assert!(before == files_below(&place.out()), "{}", input.display());
+    }
+    let (input, out) = (capture.display(), place.out());
+    let output = Place::shell(&format!(
+        "'{PROGRAM}' - --force --out '{}' < '{input}'",
+        out.display()
+    ));
+    fails(&output, &["pcaps/00000/1.pcap", "is an input"]);
+    assert!(before == files_below(&place.out()));
+    // Elsewhere it is one that can be read.
+    let output = place.run_on(&capture, &place.path("other"), &[]);
+    assert_eq!(output.status, Some(0), "{output:?}");
+}
+
 #[test]
 fn a_capture_without_frames_gives_tables_without_rows() {
     for format in Format::ALL {
@@ -515,6 +554,76 @@ fn a_reader_that_goes_away_is_no_error() {
     let output = Place::shell(&format!("{} --json | head -c 1", place.words()));
     assert_eq!((output.status, output.stdout.as_str()), (Some(0), "{"));
     assert_eq!(output.stderr, "");
+}
+
+#[test]
+fn standard_output_that_cannot_be_written_ends_with_1() {
+    let place = Place::new();
+    for args in ["", "--json"] {
+        let output = Place::shell(&format!("{} --force {args} > /dev/full", place.words()));
+        fails(
+            &output,
+            &["standard output", "No space left", "manifest.json"],
+        );
+    }
+    let output = Place::shell(&format!("{} --force --quiet > /dev/full", place.words()));
+    assert_eq!(output.status, Some(0), "{output:?}");
+}
+
+#[test]
+fn a_file_counts_once_as_standard_input_and_by_name() {
+    let place = Place::new();
+    let (input, out) = (place.input(), place.out());
+    let frames = place
+        .run(&[])
+        .status
+        .map(|_| place.results().manifest["inputs"][0]["frames"].clone());
+    for names in ["- FILE", "FILE -"] {
+        let names = names.replace("FILE", &format!("'{}'", input.display()));
+        let output = Place::shell(&format!(
+            "'{PROGRAM}' {names} --force --out '{}' < '{}'",
+            out.display(),
+            input.display()
+        ));
+        assert_eq!(output.status, Some(0), "{output:?}");
+        let manifest = place.results().manifest;
+        assert_eq!(
+            manifest["inputs"].as_array().unwrap().len(),
+            1,
+            "{manifest}"
+        );
+        assert_eq!(manifest["skipped_files"].as_array().unwrap().len(), 1);
+        assert_eq!(Some(manifest["inputs"][0]["frames"].clone()), frames);
+    }
+}
+
+/// A path need not be Unicode, and evidence must be found again by what the manifest says.
+#[test]
+fn paths_that_are_no_text_are_told_byte_by_byte() {
+    let place = Place::new();
+    let folder = place.path("folder");
+    fs::create_dir(&folder).unwrap();
+    let odd = folder.join(OsStr::from_bytes(b"ev\xffidence.pcap"));
+    fs::copy(place.input(), &odd).unwrap();
+    fs::copy(place.input(), folder.join("plain.pcap")).unwrap();
+    fs::write(folder.join(OsStr::from_bytes(b"note\xfe")), "no capture").unwrap();
+    let output = place.run_on(&folder, &place.out(), &[]);
+    assert_eq!(output.status, Some(0), "{output:?}");
+    let manifest = place.results().manifest;
+    let bytes = |file: &Value| -> Option<Vec<u8>> {
+        let text = file["path_hex"].as_str()?.as_bytes();
+        let digits = |pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        Some(text.chunks(2).map(digits).collect())
+    };
+    let inputs = manifest["inputs"].as_array().unwrap();
+    let told: Vec<_> = inputs.iter().map(bytes).collect();
+    assert!(
+        told.contains(&Some(odd.as_os_str().as_bytes().to_vec())),
+        "{inputs:?}"
+    );
+    assert!(told.contains(&None), "text needs no other form: {inputs:?}");
+    let skipped = bytes(&manifest["skipped_files"][0]).unwrap();
+    assert!(skipped.ends_with(b"/note\xfe"), "{skipped:?}");
 }
 
 #[test]

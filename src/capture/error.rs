@@ -183,11 +183,13 @@ impl CaptureError {
     }
 
     /// Whether it says that the file is no capture, as other files in a directory of captures may
-    /// be, and not that a capture cannot be read.
+    /// be, or is none at all, as links may lead nowhere and files be moved away since the directory
+    /// was listed; and not that a capture cannot be read.
     pub(super) const fn is_no_capture(&self) -> bool {
         matches!(
             self,
-            CaptureError::NotRegular { .. }
+            CaptureError::Missing { .. }
+                | CaptureError::NotRegular { .. }
                 | CaptureError::Empty { .. }
                 | CaptureError::Foreign { .. }
                 | CaptureError::HeaderCut { .. }
@@ -198,6 +200,9 @@ impl CaptureError {
     /// What it says, without the path in front and the advice behind.
     pub(super) fn without_path(&self) -> String {
         match self {
+            CaptureError::Missing { .. } => {
+                "a link that leads nowhere, or gone since the directory was listed".to_owned()
+            }
             CaptureError::NotRegular { .. } => "not a regular file".to_owned(),
             CaptureError::Empty { .. } => "empty".to_owned(),
             CaptureError::Foreign { what, .. } => (*what).to_owned(),
@@ -215,6 +220,10 @@ impl CaptureError {
     pub(super) fn from_io(path: PathBuf, action: &'static str, source: io::Error) -> CaptureError {
         match source.kind() {
             io::ErrorKind::NotFound => CaptureError::Missing { path },
+            // Links that lead to each other lead nowhere.
+            _ if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                CaptureError::Missing { path }
+            }
             io::ErrorKind::PermissionDenied => CaptureError::Permission { path },
             io::ErrorKind::IsADirectory => CaptureError::Directory { path },
             _ => CaptureError::Io {

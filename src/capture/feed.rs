@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::compression::{Compression, Decompressor};
+use super::regular::Identity;
 use super::spool::{End, Spooled};
 
 /// Bytes read from a file, and written to the spool, at a time.
@@ -111,6 +112,13 @@ pub(super) fn open(
             None => Box::new(reader),
         },
     ))
+}
+
+/// The file that standard input was redirected from; `None` where it is a pipe, or is closed.
+pub(super) fn redirected_file() -> Option<Identity> {
+    let input = io::stdin().as_fd().try_clone_to_owned().ok()?;
+    let metadata = File::from(input).metadata().ok()?;
+    metadata.is_file().then(|| Identity::of(&metadata))
 }
 
 /// Standard input. It is read by a thread of its own that nobody waits for, since a read of a pipe

@@ -45,10 +45,7 @@ pub(super) fn find(arguments: &[PathBuf]) -> Result<Found, CaptureError> {
             if found.candidates.iter().any(|one| one.path == *argument) {
                 return Err(CaptureError::StandardInputTwice);
             }
-            found.candidates.push(Candidate {
-                path: argument.clone(),
-                named: true,
-            });
+            found.take(argument.clone(), feed::redirected_file(), true);
             continue;
         }
         let pattern = argument
@@ -84,7 +81,7 @@ pub(super) fn find(arguments: &[PathBuf]) -> Result<Found, CaptureError> {
 impl Found {
     fn add(&mut self, path: &Path) -> Result<(), CaptureError> {
         if !path.is_dir() {
-            self.take(path.to_path_buf(), true);
+            self.take_file(path.to_path_buf(), true);
             return Ok(());
         }
         let list = || -> io::Result<Vec<PathBuf>> {
@@ -94,17 +91,20 @@ impl Found {
             list().map_err(|error| CaptureError::from_io(path.to_path_buf(), "list it", error))?;
         paths.sort_unstable();
         for path in paths.into_iter().filter(|path| !path.is_dir()) {
-            self.take(path, false);
+            self.take_file(path, false);
         }
         Ok(())
     }
 
+    fn take_file(&mut self, path: PathBuf, named: bool) {
+        let identity = path.metadata().ok().map(|m| Identity::of(&m));
+        self.take(path, identity, named);
+    }
+
     /// A path that leads to a file which is there already is passed over: its frames must not count
     /// twice.
-    fn take(&mut self, path: PathBuf, named: bool) {
-        if let Ok(metadata) = path.metadata()
-            && !self.seen.insert(Identity::of(&metadata))
-        {
+    fn take(&mut self, path: PathBuf, identity: Option<Identity>, named: bool) {
+        if identity.is_some_and(|identity| !self.seen.insert(identity)) {
             self.skipped.push(Skipped {
                 path,
                 reason: "is an input already, by this path or another".to_owned(),

@@ -57,7 +57,7 @@ pub(super) fn read(path: &Path, reader: &mut dyn Read) -> Result<Head, NoHead> {
         bytes: Vec::new(),
         eof: false,
     };
-    let start = loop {
+    let mut start = loop {
         source.more().map_err(NoHead::Read)?;
         if source.bytes.is_empty() && source.eof {
             return Err(NoHead::Capture(CaptureError::Empty { path: path.into() }));
@@ -73,7 +73,11 @@ pub(super) fn read(path: &Path, reader: &mut dyn Read) -> Result<Head, NoHead> {
     let first_ts = loop {
         let window = Window::new(Cow::Borrowed(&source.bytes), 0, 0, source.eof);
         let mut walker = Walker::new(&window, state, MOST as u64);
-        let frame = walker.next().map(|frame| frame.ts);
+        let frame = walker.next();
+        if let (Some(frame), None) = (&frame, &info) {
+            start.learn(frame);
+        }
+        let frame = frame.map(|frame| frame.ts);
         state = walker.finish().0;
         match frame {
             Some(ts) => {

@@ -22,6 +22,7 @@ const GLANCE: usize = 8 << 10;
 /// compressed file, of the bytes that it holds.
 pub struct Input {
     path: PathBuf,
+    identity: Option<Identity>,
     file: u16,
     bytes: Source,
     start: WalkState,
@@ -112,7 +113,7 @@ impl Input {
                 origin: Mutex::new(Some(Origin::File(identity))),
             }),
         };
-        Ok(Input::new(path, bytes, head))
+        Ok(Input::new(path, Some(identity), bytes, head))
     }
 
     /// Looks at what comes in on standard input, as soon as it does.
@@ -131,7 +132,7 @@ impl Input {
                 spooled: Spooled::default(),
                 origin: Mutex::new(Some(Origin::Pipe(Box::new(begun.chain(reader))))),
             });
-            Ok(Input::new(path, bytes, head))
+            Ok(Input::new(path, feed::redirected_file(), bytes, head))
         });
         looked.map_err(|error| {
             if halt.is_set() {
@@ -142,9 +143,10 @@ impl Input {
         })
     }
 
-    fn new(path: &Path, bytes: Source, head: Head) -> Input {
+    fn new(path: &Path, identity: Option<Identity>, bytes: Source, head: Head) -> Input {
         Input {
             path: path.into(),
+            identity,
             file: 0,
             bytes,
             start: head.start,
@@ -162,6 +164,11 @@ impl Input {
     /// The path it was opened by; `-` for standard input.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Which file it is; `None` for a pipe.
+    pub(super) const fn identity(&self) -> Option<Identity> {
+        self.identity
     }
 
     /// Its number.

@@ -1,6 +1,8 @@
 //! All captures of the input, in the order in which they are processed.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use super::error::CaptureError;
 use super::feed::{self, Halt};
 use super::find::{self, Skipped};
 use super::input::Input;
-use super::regular::{self, OpenFiles};
+use super::regular::{self, Identity, OpenFiles};
 use super::spool::Spool;
 use crate::model::{InputPos, PayloadSource};
 
@@ -101,6 +103,12 @@ impl Inputs {
     /// The captures, by number.
     pub fn list(&self) -> &[Input] {
         &self.list
+    }
+
+    /// Tells whether the file that metadata is about is one of them, by whatever name.
+    pub fn matcher(&self) -> impl Fn(&Metadata) -> bool {
+        let known: BTreeSet<Identity> = self.list.iter().filter_map(Input::identity).collect();
+        move |metadata| known.contains(&Identity::of(metadata))
     }
 
     /// Files that were not read, and why.

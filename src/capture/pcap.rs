@@ -15,8 +15,9 @@ const MAX_CAPTURED_LARGE: u32 = 128 << 20;
 /// How far apart in time neighbouring records may be for one to vouch for the other, seconds. It is
 /// arbitrary: large enough for a quiet network, and 16 bits better than believing any time at all.
 const NEIGHBOUR_SECONDS: u32 = 86_400;
-/// By how much a captured length may exceed the original one in a plausible header, bytes: some
-/// FDDI drivers of old counted padding in the one and not in the other.
+/// By how much a captured length may exceed the original one in a plausible header, bytes, in
+/// captures where that happens: some FDDI drivers of old counted padding in the one and not in the
+/// other. Elsewhere it must not, or the bytes between may be taken for headers.
 const CAPTURED_EXCESS: u32 = 64;
 
 /// The order of the two lengths in a record header. Version 2.3 of the format put them in the order
@@ -43,6 +44,8 @@ pub(super) struct Pcap {
     pub(super) fcs_len: u8,
     pub(super) snaplen: u32,
     max_captured: u32,
+    /// By how much a captured length may exceed the original one where a header must be recognised.
+    excess: u32,
 }
 
 /// Why a file header is none.
@@ -101,7 +104,13 @@ impl Pcap {
             fcs_len: fcs_len(network),
             snaplen,
             max_captured: max_captured(link, snaplen),
+            excess: 0,
         })
+    }
+
+    /// From now on expects captured lengths that exceed the original ones.
+    pub(super) const fn expect_excess(&mut self) {
+        self.excess = CAPTURED_EXCESS;
     }
 
     /// The name of the variant.
@@ -203,7 +212,7 @@ impl Pcap {
         let (_, units) = self.resolution();
         let lengths = (1..=self.max_captured).contains(&header.captured)
             && (1..=self.max_captured).contains(&header.original)
-            && header.captured <= header.original.saturating_add(CAPTURED_EXCESS);
+            && header.captured <= header.original.saturating_add(self.excess);
         let time = header.fraction < units
             && link
                 .seconds

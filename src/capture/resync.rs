@@ -3,11 +3,18 @@
 //! A capture can hold another capture: somebody downloads one, and its records lie in the payload of
 //! this one's frames, headers and all. A few consistent headers in a row are therefore no proof. But
 //! a chain of inner records cannot survive the next outer header, while the outer chain can. So of
-//! chains that overlap, or nearly do, the one that reaches furthest wins, and one that goes on for
-//! longer than a frame can be is taken at once. Before all that, the fields of the damaged header
+//! chains that overlap the one that reaches furthest wins, and one that goes on for longer than a
+//! frame can be is taken at once. Inner records may also end a few bytes before the frame does; but
+//! so may good records before stray bytes. There the second chain wins only if it has a frame as
+//! long as the first one's would have to be. Before all that, the fields of the damaged header
 //! that may still be good are asked where its record ends. What remains undecidable is a frame all
 //! of whose lengths are damaged and that holds records which end exactly where it does: nothing
-//! tells that they are inner ones, and they are delivered.
+//! tells that they are inner ones, and they are delivered. So may be those of a frame longer than
+//! any in the chain behind it.
+//!
+//! Headers read a few bytes off can agree with each other, too: four bytes on, the captured length
+//! of a pcap header is the original one of the true header, which is the same. Such a chain goes
+//! as far as the true one and those few bytes further, which is no further at all.
 //!
 //! The search is linear: every offset is tried once, and a chain that runs into an offset which an
 //! earlier chain went through takes over what became of that one.
@@ -84,11 +91,16 @@ pub(super) enum Found {
 struct Tail {
     records: usize,
     reach: usize,
+    /// Bytes of the longest record.
+    longest: usize,
 }
 
 enum Chain {
     /// Good enough.
-    Good,
+    Good {
+        /// Bytes of the longest record.
+        longest: usize,
+    },
     /// It broke off.
     Broken(Tail),
     NeedMore {
@@ -124,15 +136,16 @@ impl<'a> Search<'a> {
     /// Whether a record begins at `pos`, of which other evidence than chains says that one does.
     pub(super) fn check(&mut self, pos: usize) -> Found {
         match self.follow(pos) {
-            Chain::Good => Found::At(pos),
+            Chain::Good { .. } => Found::At(pos),
             Chain::Broken(tail) if tail.records >= MIN_CHAIN => Found::At(pos),
             Chain::Broken(_) => Found::Nothing,
             Chain::NeedMore { .. } => Found::NeedMore(pos),
         }
     }
 
-    /// The first record in `from..to`.
-    pub(super) fn run(&mut self, from: usize, to: usize) -> Found {
+    /// The first record in `from..to`. `since` bytes before `from` the damage begins, as far as there
+    /// is any.
+    pub(super) fn run(&mut self, from: usize, to: usize, since: u64) -> Found {
         let mut best: Option<(usize, usize)> = None;
         let mut pos = from;
         let slack = self.format.slack();
@@ -141,11 +154,23 @@ impl<'a> Search<'a> {
             if pos >= end {
                 break;
             }
+            // What must be the length of a frame if the best chain so far lies in it.
+            let around = since.saturating_add((pos - from) as u64);
+            let beats = |reach_of: usize, longest: usize| {
+                best.is_none_or(|(_, reach)| {
+                    reach_of > reach.saturating_add(slack)
+                        && (pos < reach || longest as u64 >= around)
+                })
+            };
             match self.follow(pos) {
-                Chain::Good => return Found::At(pos),
+                Chain::Good { longest } => {
+                    if beats(usize::MAX, longest) {
+                        return Found::At(pos);
+                    }
+                }
                 Chain::Broken(tail) => {
                     let enough = tail.records >= MIN_CHAIN && self.mode != Mode::ExactEnd;
-                    if enough && best.is_none_or(|(_, reach)| tail.reach > reach) {
+                    if enough && beats(tail.reach, tail.longest) {
                         best = Some((pos, tail.reach));
                     }
                 }
@@ -180,41 +205,39 @@ impl<'a> Search<'a> {
             Mode::Guess => GUESS_SPAN,
             Mode::ExactEnd => usize::MAX,
         };
-        let tail = loop {
+        let mut longest = 0;
+        let mut tail = loop {
             let records = self.path.len();
             if pos == self.data.len() && self.at_eof && records > 0 {
-                return Chain::Good;
+                return Chain::Good { longest };
             }
             if records >= MIN_CHAIN && pos - start >= span {
-                return Chain::Good;
+                return Chain::Good { longest };
             }
+            let broken = |records, reach| Tail {
+                records,
+                reach,
+                longest: 0,
+            };
             match self.format.probe(self.data, self.at_eof, pos, link) {
-                Probe::No => {
-                    break Tail {
-                        records: 0,
-                        reach: pos,
-                    };
-                }
-                Probe::Torn(reach) => break Tail { records: 0, reach },
-                Probe::Cut => {
-                    break Tail {
-                        records: 1,
-                        reach: self.data.len(),
-                    };
-                }
+                Probe::No => break broken(0, pos),
+                Probe::Torn(reach) => break broken(0, reach),
+                Probe::Cut => break broken(1, self.data.len()),
                 Probe::NeedMore => return Chain::NeedMore { records },
                 Probe::Record { next, link: onward } => {
                     if let Some(&tail) = self.tails.get(&pos) {
                         break tail;
                     }
                     self.path.push(pos);
+                    longest = longest.max(next - pos);
                     (pos, link) = (next, onward);
                 }
             }
         };
-        let mut tail = tail;
         for &at in self.path.iter().rev() {
             tail.records += 1;
+            tail.longest = tail.longest.max(pos - at);
+            pos = at;
             self.tails.insert(at, tail);
         }
         Chain::Broken(tail)
@@ -233,7 +256,7 @@ pub fn find_boundary(window: &Window<'_>, hint: &WalkState, from: u64, to: u64) 
         .unwrap_or(usize::MAX)
         .min(data.len());
     let mut search = Search::new(data, window.at_eof(), hint.format(), Mode::Guess);
-    match search.run(from, to) {
+    match search.run(from, to, 0) {
         Found::At(pos) => Some(window.base() + pos as u64),
         Found::Nothing | Found::NeedMore(_) => None,
     }

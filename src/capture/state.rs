@@ -7,7 +7,7 @@ use super::pcap::Pcap;
 use super::pcapng::Section;
 use super::resync::{Link, Probe};
 use super::stats::DamageReason;
-use crate::model::{InputPos, LinkType};
+use crate::model::{InputPos, LinkType, RawFrame};
 
 /// Bytes of a capture, from some offset on.
 #[derive(Debug)]
@@ -148,6 +148,15 @@ impl WalkState {
                 .interfaces()
                 .map(|interface| (interface.link, interface.snaplen))
                 .collect(),
+        }
+    }
+
+    /// Learns from the first frame what those that follow may be like.
+    pub(super) fn learn(&mut self, first: &RawFrame<'_>) {
+        if let Format::Pcap(pcap) = &mut self.format
+            && first.data.len() as u64 > u64::from(first.original_len)
+        {
+            pcap.expect_excess();
         }
     }
 

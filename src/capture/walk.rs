@@ -267,7 +267,8 @@ impl<'a> Walker<'a> {
                 ..lost
             });
             let mut search = Search::new(self.data, self.at_eof, &self.format, Mode::Recover);
-            found = search.run(self.pos, self.data.len());
+            let since = (self.base + self.pos as u64).saturating_sub(lost.since);
+            found = search.run(self.pos, self.data.len(), since);
         } else if matches!(found, Found::NeedMore(_)) {
             // To be looked at again, from here.
             found = Found::NeedMore(self.pos);
@@ -319,7 +320,7 @@ impl<'a> Walker<'a> {
         let mut found = likely.map_or(Found::Nothing, |end| self.check(end));
         if !matches!(found, Found::At(_)) {
             let mut search = Search::new(self.data, true, &self.format, Mode::ExactEnd);
-            found = search.run(self.pos + 1, self.data.len());
+            found = search.run(self.pos + 1, self.data.len(), 1);
         }
         let offset = self.base + self.pos as u64;
         if let Found::At(pos) = found {

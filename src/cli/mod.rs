@@ -56,7 +56,14 @@ fn run_to_end(args: &Args) -> Result<u8, RunError> {
     let result = run(&config, control);
     display.clear();
     let report = result?;
-    print(args, &config, &report);
+    if let Err(error) = print(args, &config, &report) {
+        complain(&format!(
+            "error: cannot write to standard output: {error}; the run itself is done, and its \
+             numbers are in {}",
+            config.out.join("manifest.json").display()
+        ));
+        return Ok(FAILED);
+    }
     Ok(if report.interrupted() {
         INTERRUPTED
     } else if report.is_damaged() {
@@ -76,7 +83,7 @@ fn watch_signals(interrupted: &Arc<AtomicBool>) -> io::Result<()> {
     Ok(())
 }
 
-fn print(args: &Args, config: &Config, report: &RunReport) {
+fn print(args: &Args, config: &Config, report: &RunReport) -> io::Result<()> {
     if !args.quiet {
         for warning in table::warnings(config, report, args.verbose) {
             complain(&format!("warning: {warning}"));
@@ -85,12 +92,16 @@ fn print(args: &Args, config: &Config, report: &RunReport) {
     let text = if args.json {
         report.manifest_json.clone()
     } else if args.quiet {
-        return;
+        return Ok(());
     } else {
         table::table(config, report)
     };
-    // A reader that went away (`| head`) has seen what it wanted.
-    let _ = io::stdout().write_all(text.as_bytes());
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that went away (`| head`) has seen what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 fn complain(text: &str) {

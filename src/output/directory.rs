@@ -1,6 +1,6 @@
 //! The output directory, and files that appear in it only when they are whole.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -57,6 +57,16 @@ impl OutputDir {
     /// Fails where the path is a file, the directory is not empty, one of those three is a symbolic
     /// link, or the file system refuses.
     pub fn create(path: &Path, force: bool) -> Result<OutputDir, OutputError> {
+        OutputDir::create_sparing(path, force, |_| false)
+    }
+
+    /// As [`OutputDir::create`], but fails too, before anything is removed, where one of the files
+    /// to be removed is an input or a link to one.
+    pub fn create_sparing(
+        path: &Path,
+        force: bool,
+        is_input: impl Fn(&Metadata) -> bool,
+    ) -> Result<OutputDir, OutputError> {
         let not_a_directory = || OutputError::NotADirectory {
             path: path.to_path_buf(),
         };
@@ -75,7 +85,8 @@ impl OutputDir {
                     path: path.to_path_buf(),
                 });
             }
-            remove_earlier_run(path)?;
+            earlier_run(path, &|left| left.spare(&is_input))?;
+            earlier_run(path, &|left| left.remove())?;
         }
         let descriptor = rustix::fs::open(
             path,
@@ -196,26 +207,63 @@ impl Drop for PendingFile {
     }
 }
 
-fn remove_earlier_run(path: &Path) -> Result<(), OutputError> {
-    for name in OWN_FILES {
-        remove_if_there(&path.join(name))?;
-        remove_if_there(&path.join(temporary_name(name)))?;
+/// Something that an earlier run has left.
+enum Left<'a> {
+    File(&'a Path),
+    /// To be removed if it is empty by then.
+    Directory(&'a Path),
+}
+
+impl Left<'_> {
+    /// Fails where it is an input, by this name or another.
+    fn spare(&self, is_input: &impl Fn(&Metadata) -> bool) -> Result<(), OutputError> {
+        match self {
+            Left::File(path) if path.metadata().is_ok_and(|m| is_input(&m)) => {
+                Err(OutputError::Input {
+                    path: path.to_path_buf(),
+                })
+            }
+            _ => Ok(()),
+        }
     }
-    remove_below(&path.join(STREAMS_DIR), |streams| {
-        remove_numbered(streams, is_stream_file)
+
+    fn remove(&self) -> Result<(), OutputError> {
+        use io::ErrorKind::{DirectoryNotEmpty, NotFound};
+        let (path, removed, fine) = match self {
+            Left::File(path) => (path, fs::remove_file(path), NotFound),
+            Left::Directory(path) => (path, fs::remove_dir(path), DirectoryNotEmpty),
+        };
+        match removed {
+            Err(e) if e.kind() != fine => Err(OutputError::io("remove an earlier run's", path, e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What is done with each.
+type Visit<'a> = &'a dyn Fn(&Left<'_>) -> Result<(), OutputError>;
+
+/// All that an earlier run may have left in `path`, in the order in which it is to be removed.
+fn earlier_run(path: &Path, visit: Visit<'_>) -> Result<(), OutputError> {
+    for name in OWN_FILES {
+        visit(&Left::File(&path.join(name)))?;
+        visit(&Left::File(&path.join(temporary_name(name))))?;
+    }
+    below(&path.join(STREAMS_DIR), |streams| {
+        numbered(streams, is_stream_file, visit)
     })?;
-    remove_below(&path.join(CAPTURES_DIR), |captures| {
-        remove_numbered(captures, is_capture_file)
+    below(&path.join(CAPTURES_DIR), |captures| {
+        numbered(captures, is_capture_file, visit)
     })?;
-    remove_below(&path.join(PAYLOAD_DIR), |parts| {
-        remove_files(parts, is_part_file)
+    below(&path.join(PAYLOAD_DIR), |parts| {
+        files(parts, is_part_file, visit)
     })
 }
 
-/// Empties a directory of an earlier run's, if it is there, by `remove`.
-fn remove_below(
+/// Goes through a directory of an earlier run's, if it is there.
+fn below(
     directory: &Path,
-    remove: impl FnOnce(&Path) -> Result<(), OutputError>,
+    through: impl FnOnce(&Path) -> Result<(), OutputError>,
 ) -> Result<(), OutputError> {
     let path = || directory.to_path_buf();
     match directory.symlink_metadata() {
@@ -223,13 +271,12 @@ fn remove_below(
         Err(e) => Err(OutputError::io("examine", directory, e)),
         Ok(m) if m.is_symlink() => Err(OutputError::SymbolicLink { path: path() }),
         Ok(m) if !m.is_dir() => Err(OutputError::NotADirectory { path: path() }),
-        Ok(_) => remove(directory),
+        Ok(_) => through(directory),
     }
 }
 
-/// Removes the files in numbered directories that `is_own` takes for a run's, and the directories that
-/// are empty then.
-fn remove_numbered(all: &Path, is_own: fn(&str) -> bool) -> Result<(), OutputError> {
+/// The files in numbered directories that `is_own` takes for a run's, and the directories.
+fn numbered(all: &Path, is_own: fn(&str) -> bool, visit: Visit<'_>) -> Result<(), OutputError> {
     for (name, directory) in entries(all)? {
         if !is_numbered_directory(&name) {
             continue;
@@ -241,19 +288,19 @@ fn remove_numbered(all: &Path, is_own: fn(&str) -> bool) -> Result<(), OutputErr
             Ok(m) if m.is_dir() => {}
             _ => continue,
         }
-        remove_files(&directory, is_own)?;
+        files(&directory, is_own, visit)?;
     }
-    remove_directory_if_empty(all)
+    visit(&Left::Directory(all))
 }
 
-/// Removes the files whose names `is_own` takes for a run's, and then the directory if it is empty.
-fn remove_files(directory: &Path, is_own: fn(&str) -> bool) -> Result<(), OutputError> {
+/// The files whose names `is_own` takes for a run's, and then the directory.
+fn files(directory: &Path, is_own: fn(&str) -> bool, visit: Visit<'_>) -> Result<(), OutputError> {
     for (name, file) in entries(directory)? {
         if is_own(&name) {
-            remove_if_there(&file)?;
+            visit(&Left::File(&file))?;
         }
     }
-    remove_directory_if_empty(directory)
+    visit(&Left::Directory(directory))
 }
 
 /// Names and paths in a directory. Names that are not Unicode are left out: none of ours is.
@@ -269,24 +316,6 @@ fn entries(directory: &Path) -> Result<Vec<(String, PathBuf)>, OutputError> {
         Ok(found)
     };
     list().map_err(|e| OutputError::io("list", directory, e))
-}
-
-fn remove_if_there(file: &Path) -> Result<(), OutputError> {
-    match fs::remove_file(file) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            Err(OutputError::io("remove an earlier run's", file, e))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn remove_directory_if_empty(directory: &Path) -> Result<(), OutputError> {
-    match fs::remove_dir(directory) {
-        Err(e) if e.kind() != io::ErrorKind::DirectoryNotEmpty => {
-            Err(OutputError::io("remove an earlier run's", directory, e))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -370,6 +399,34 @@ mod tests {
         }
         assert!(!at("streams/00001").exists());
         assert!(!at("pcaps/00000").exists());
+    }
+
+    #[test]
+    fn force_removes_nothing_where_one_file_is_an_input() {
+        use std::os::unix::fs::MetadataExt;
+        for linked in [false, true] {
+            let base = tempfile::tempdir().unwrap();
+            let elsewhere = tempfile::tempdir().unwrap();
+            let at = |name: &str| base.path().join(name);
+            fs::create_dir_all(at("pcaps/00000")).unwrap();
+            fs::write(at(MANIFEST_FILE), b"x").unwrap();
+            let precious = elsewhere.path().join("evidence.pcap");
+            fs::write(&precious, b"x").unwrap();
+            let name = at("pcaps/00000/1.pcap");
+            if linked {
+                std::os::unix::fs::symlink(&precious, &name).unwrap();
+            } else {
+                fs::hard_link(&precious, &name).unwrap();
+            }
+            let input = precious.metadata().unwrap();
+            let is_input = |m: &Metadata| (m.dev(), m.ino()) == (input.dev(), input.ino());
+            let error = OutputDir::create_sparing(base.path(), true, is_input).unwrap_err();
+            assert!(
+                matches!(&error, OutputError::Input { path } if *path == name),
+                "{error}"
+            );
+            assert!(name.exists() && at(MANIFEST_FILE).exists());
+        }
     }
 
     #[test]

@@ -35,6 +35,17 @@ pub enum OutputError {
         /// The link.
         path: PathBuf,
     },
+    /// An input lies where an earlier run's files are to be removed.
+    #[error(
+        "{} is an input of this run, or a link to one, and --force would remove it with an earlier \
+         run's files; nothing was removed: name another directory with --out, or move it out of \
+         this one",
+        path.display()
+    )]
+    Input {
+        /// The input, as it is called in the output directory.
+        path: PathBuf,
+    },
     /// A payload file of this run was there before the run made it.
     #[error(
         "{} exists already and this run did not make it; if no other run writes there, name \

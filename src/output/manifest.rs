@@ -2,6 +2,8 @@
 //! ended in order; `complete` says whether it saw all of the input.
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,6 +12,7 @@ use super::SCHEMA_VERSION;
 use super::accounting::{Accounting, Counts};
 use super::directory::{MANIFEST_FILE, OutputDir};
 use super::error::OutputError;
+use super::text::push_hex;
 
 /// The manifest. Everything but `timings` is the same for the same input and configuration.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -79,11 +82,25 @@ impl Manifest {
     }
 }
 
+/// A path as text, and its bytes in hexadecimal where they are no UTF-8.
+pub fn path_as_text(path: &Path) -> (String, Option<String>) {
+    let hex = path.to_str().is_none().then(|| {
+        let mut hex = String::new();
+        push_hex(&mut hex, path.as_os_str().as_bytes());
+        hex
+    });
+    (path.to_string_lossy().into_owned(), hex)
+}
+
 /// One input file.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct InputFacts {
     /// The path as it was given; `-` is standard input.
     pub path: String,
+    /// Its bytes in hexadecimal, where they are no UTF-8 and `path` shows some as U+FFFD; absent
+    /// elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path_hex: Option<String>,
     /// Bytes of the file, or bytes read of a stream.
     pub bytes: u64,
     /// How it is compressed; absent where it is not.
@@ -111,6 +128,9 @@ pub struct InputFacts {
 pub struct SkippedFile {
     /// Its path.
     pub path: String,
+    /// Its bytes in hexadecimal, as in [`InputFacts::path_hex`].
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub path_hex: Option<String>,
     /// Why.
     pub reason: String,
 }

@@ -15,7 +15,7 @@ use crate::config::{ChecksumMode, Config, GapMode, PayloadMode, Track};
 use crate::decode::{DecodeStats, FragmentStats, Layer, Reason, link_type_name};
 use crate::output::accounting::{Accounting, Counts, FragmentConflictAccounting, FrameAccounting};
 use crate::output::manifest::{
-    Damage, DamagedRegion, InputFacts, Manifest, OutputFacts, SkippedFile,
+    Damage, DamagedRegion, InputFacts, Manifest, OutputFacts, SkippedFile, path_as_text,
 };
 use crate::output::{CaptureTotals, OutputDir, PayloadTotals};
 use crate::reassembly::ReassemblyStats;
@@ -159,9 +159,13 @@ pub(super) fn complete(
     manifest.skipped_files = inputs
         .skipped()
         .iter()
-        .map(|file| SkippedFile {
-            path: file.path.to_string_lossy().into_owned(),
-            reason: file.reason.clone(),
+        .map(|file| {
+            let (path, path_hex) = path_as_text(&file.path);
+            SkippedFile {
+                path,
+                path_hex,
+                reason: file.reason.clone(),
+            }
         })
         .collect();
     manifest.accounting = accounting;
@@ -300,8 +304,10 @@ fn capture_facts(walk: &WalkStats) -> Counts {
 }
 
 fn facts(input: &Input, tally: &FileTally) -> InputFacts {
+    let (path, path_hex) = path_as_text(input.path());
     InputFacts {
-        path: input.path().to_string_lossy().into_owned(),
+        path,
+        path_hex,
         bytes: input.bytes_read(),
         compression: input.compression().map(|how| how.name().to_owned()),
         format: input.format().name.to_owned(),

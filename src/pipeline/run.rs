@@ -93,7 +93,8 @@ impl RunError {
 pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunError> {
     let started = Instant::now();
     let inputs = Inputs::open(&config.inputs, config.mmap, &control.interrupted)?;
-    let dir = Arc::new(OutputDir::create(&config.out, config.force)?);
+    let dir = OutputDir::create_sparing(&config.out, config.force, inputs.matcher())?;
+    let dir = Arc::new(dir);
     inputs.keep_in(dir.path())?;
     let threads = config
         .threads

@@ -30,10 +30,15 @@ fn records_inside_frames_are_never_taken_for_frames() {
     let inner: Vec<Frame> = (0..3000).map(|n| frame(n, 60)).collect();
     let capture = nested(&file, &file.build(&inner));
     let (whole, ..) = walk(&capture);
-    for n in 0..whole.len() {
+    // Where nothing is left of the header, a full frame must follow that shows how long it was, and
+    // the inner records must not end exactly where the frame does.
+    let told = |n: &usize| ((n + 1) * 1400 - 24) % 76 != 0;
+    let all = (0..whole.len()).map(|n| (n, 8..12));
+    let told = (0..whole.len() - 2).filter(told).map(|n| (n, 0..16));
+    for (n, gone) in all.chain(told) {
         let mut bad = capture.clone();
         let header = usize::try_from(whole[n].offset).unwrap() - 16;
-        bad[header + 8..header + 12].fill(0xff);
+        bad[header..][gone].fill(0xff);
         let (seen, _, stats) = walk(&bad);
         let expected: Vec<Seen> = whole
             .iter()
@@ -97,6 +102,102 @@ fn two_damaged_headers_close_together_cost_two_frames() {
         assert_eq!(seen.len(), 398, "gap {gap}: {:?}", stats.damage);
         assert_eq!(stats.damaged_regions, 2);
     }
+}
+
+/// What survives of `frames` where every `every`-th record is changed by `damage`, which is told
+/// whether it lost the frame.
+fn damaged_again_and_again(
+    frames: &[Frame],
+    every: usize,
+    damage: fn(Vec<u8>) -> (Vec<u8>, bool),
+) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let file = PcapFile::new(MICROS, false);
+    let mut capture = file.build(&[]);
+    let mut left = Vec::new();
+    for (n, frame) in frames.iter().enumerate() {
+        let (mut bytes, mut lost) = (file.record(frame), false);
+        if n % every == every - 1 {
+            (bytes, lost) = damage(bytes);
+        }
+        capture.extend(bytes);
+        if !lost {
+            left.push(frame.data.clone());
+        }
+    }
+    (capture, left)
+}
+
+fn survivors(capture: &[u8]) -> Vec<Vec<u8>> {
+    let whole = walk(capture);
+    for size in [500, 30_000] {
+        let stops: Vec<u64> = (1..9).map(|n| n * capture.len() as u64 / 9).collect();
+        assert!(walk_pieces(capture, &stops, size) == whole, "in pieces");
+    }
+    whole.0.into_iter().map(|seen| seen.data).collect()
+}
+
+#[test]
+fn stray_bytes_cost_no_frame_however_often() {
+    let frames: Vec<Frame> = (0..6000).map(|n| frame(n, 54 + n as usize % 3)).collect();
+    for (every, count) in [(20, 16), (500, 16), (500, 24), (2500, 16)] {
+        let damage: fn(Vec<u8>) -> (Vec<u8>, bool) = match count {
+            16 => |bytes| ([&[0xff; 16][..], &bytes].concat(), false),
+            _ => |bytes| ([&[0xff; 24][..], &bytes].concat(), false),
+        };
+        let (capture, left) = damaged_again_and_again(&frames, every, damage);
+        let seen = survivors(&capture);
+        assert_eq!(
+            seen.len(),
+            left.len(),
+            "{count} bytes every {every} records"
+        );
+        assert!(seen == left, "{count} bytes every {every} records");
+    }
+}
+
+/// Read four bytes on, the captured length is the original one, and the original one the beginning
+/// of the frame, which may well be a length.
+#[test]
+fn headers_are_not_read_four_bytes_on() {
+    for first in [[2, 0, 0, 0], [0x40, 0, 0, 0], [2, 1, 0, 0]] {
+        let frames: Vec<Frame> = (0..3000)
+            .map(|n| {
+                let mut frame = frame(n, 54);
+                frame.data[..4].copy_from_slice(&first);
+                frame
+            })
+            .collect();
+        let (capture, left) = damaged_again_and_again(&frames, 300, |mut bytes| {
+            bytes[..16].fill(0xff);
+            (bytes, true)
+        });
+        let seen = survivors(&capture);
+        assert_eq!(seen.len(), left.len(), "{first:?}");
+        assert!(seen == left, "{first:?}");
+    }
+}
+
+/// Where the first frame has more bytes than were sent, the others may have.
+#[test]
+fn frames_longer_than_sent_are_found_where_they_are_the_rule() {
+    let frames: Vec<Frame> = (0..100)
+        .map(|n| Frame {
+            original: 51,
+            ..frame(n, 54)
+        })
+        .collect();
+    let (capture, left) = damaged_again_and_again(&frames, 30, |mut bytes| {
+        bytes[..16].fill(0xff);
+        (bytes, true)
+    });
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("capture");
+    std::fs::write(&path, &capture).unwrap();
+    let start = crate::capture::Input::open(&path, 7, true).unwrap().start();
+    let all = window(&capture, 0, usize::MAX);
+    let walker = Walker::new(&all, start, u64::MAX);
+    let seen: Vec<Vec<u8>> = walker.map(|frame| frame.data.to_vec()).collect();
+    assert_eq!(seen, left);
 }
 
 #[test]
