@@ -159,6 +159,27 @@ impl Pcap {
         header.captured <= self.max_captured
     }
 
+    /// Whether the file header of another capture of this kind stands at `pos`, as where captures
+    /// were joined byte by byte: true if all of it is at hand, and `None` if it is none. The first
+    /// 16 bytes, read as a record's, would be an empty one of the year 2055.
+    #[cold]
+    pub(super) fn is_file_header(&self, data: &[u8], pos: usize) -> Option<bool> {
+        let bytes = data.get(pos..)?;
+        match Pcap::open(bytes) {
+            Ok(other) => {
+                let alike = Pcap {
+                    snaplen: self.snaplen,
+                    max_captured: self.max_captured,
+                    excess: self.excess,
+                    ..other
+                };
+                (alike == *self).then_some(true)
+            }
+            Err(HeaderError::Cut) => Some(false),
+            Err(_) => None,
+        }
+    }
+
     /// Bytes of a record whose captured length is damaged, by its original length, which is the same
     /// where the snap length did not cut it.
     pub(super) fn likely_len(&self, header: &RecordHeader) -> Option<usize> {

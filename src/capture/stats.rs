@@ -175,6 +175,9 @@ pub struct WalkStats {
     pub damaged_bytes: u64,
     /// The file ends inside a record.
     pub cut_at_end: Option<CutAtEnd>,
+    /// pcap file headers between records, where captures of one kind were joined byte by byte.
+    /// Nothing is wrong with what follows.
+    pub file_headers: u64,
     /// pcapng blocks without packets.
     pub skipped: SkippedBlocks,
     /// pcapng sections begun.
@@ -204,6 +207,7 @@ impl WalkStats {
         for (count, more) in self.skipped.0.iter_mut().zip(next.skipped.0) {
             *count += more;
         }
+        self.file_headers += next.file_headers;
         self.sections += next.sections;
         self.interfaces += next.interfaces;
         self.interfaces_over_limit += next.interfaces_over_limit;

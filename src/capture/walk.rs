@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::bytes::index;
+use super::pcap::FILE_HEADER;
 use super::pcapng::{
     Added, ENHANCED_PACKET, INTERFACE, LIKELY_FIELDS, NoBlock, OLD_PACKET, Packet, SECTION_HEADER,
     SIMPLE_PACKET, Section,
@@ -96,6 +97,17 @@ impl<'a> Walker<'a> {
                 if self.recover() {
                     continue;
                 }
+                return None;
+            }
+            if header.captured == 0
+                && let Some(whole) = pcap.is_file_header(self.data, self.pos)
+            {
+                if whole {
+                    self.stats.file_headers += 1;
+                    self.pos += FILE_HEADER;
+                    continue;
+                }
+                self.run_out(None, None);
                 return None;
             }
             let end = start + index(header.captured);

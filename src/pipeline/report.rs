@@ -293,6 +293,7 @@ fn capture_facts(walk: &WalkStats) -> Counts {
     let mut facts: Counts = [
         ("frames_cut_by_snap_length", walk.frames_cut),
         ("bad_timestamps", walk.bad_timestamps),
+        ("file_headers_between_records", walk.file_headers),
         ("interfaces_over_limit", walk.interfaces_over_limit),
     ]
     .map(|(name, count)| (name.to_owned(), count))

@@ -445,3 +445,40 @@ fn pcap_parser_reads_the_same_frames() {
         assert_eq!(ours, theirs_pcapng(&capture));
     }
 }
+
+#[test]
+fn captures_joined_byte_by_byte_are_one() {
+    for magic in [MICROS, NANOS, MODIFIED] {
+        for big_endian in [false, true] {
+            let file = PcapFile::new(magic, big_endian);
+            let shorter = PcapFile {
+                snaplen: 1000,
+                ..file
+            };
+            let frames: Vec<Frame> = (0..9).map(|n| frame(n, 60)).collect();
+            let parts = [
+                file.build(&frames[..3]),
+                file.build(&[]),
+                shorter.build(&frames[3..5]),
+                file.build(&frames[5..]),
+            ];
+            let capture = parts.concat();
+            let (seen, _, stats) = walk(&capture);
+            let fills: Vec<_> = seen.iter().map(|f| f.data[0] - 17).collect();
+            assert_eq!(fills, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+            assert!(stats.is_clean(), "{:?}", stats.damage);
+            assert_eq!(stats.file_headers, 3);
+            for stop in 0..=capture.len() as u64 {
+                let pieces = walk_pieces(&capture, &[stop], 20);
+                assert!(pieces.0 == seen && pieces.2 == stats, "in pieces at {stop}");
+            }
+            // Another kind's header cannot be passed over: what follows is read by the first one's.
+            let other = PcapFile {
+                network: 113,
+                ..file
+            };
+            let mixed = [file.build(&frames[..3]), other.build(&frames[3..])].concat();
+            assert_eq!(walk(&mixed).2.file_headers, 0);
+        }
+    }
+}
