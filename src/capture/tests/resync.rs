@@ -32,7 +32,7 @@ fn records_inside_frames_are_never_taken_for_frames() {
     let (whole, ..) = walk(&capture);
     // Where nothing is left of the header, a full frame must follow that shows how long it was, and
     // the inner records must not end exactly where the frame does.
-    let told = |n: &usize| ((n + 1) * 1400 - 24) % 76 != 0;
+    let told = |n: &usize| !((n + 1) * 1400 - 24).is_multiple_of(76);
     let all = (0..whole.len()).map(|n| (n, 8..12));
     let told = (0..whole.len() - 2).filter(told).map(|n| (n, 0..16));
     for (n, gone) in all.chain(told) {
