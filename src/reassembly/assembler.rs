@@ -305,7 +305,7 @@ fn meet(
                 difference(&old, &new).map(|d| (d, shown(&old, d), shown(&new, d)))
             };
             let Some((difference, old_bytes, new_bytes)) = differs else {
-                same(rules.notes, from, to);
+                rules.notes.equal_part(from, to);
                 continue;
             };
             conflicting += difference.bytes;

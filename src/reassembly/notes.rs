@@ -121,33 +121,53 @@ impl Notes {
         self.clashes.push(clash);
     }
 
-    /// Notes a part of the segment at hand; parts come in order of their offsets.
+    /// Notes a part of the segment at hand; parts come in order of their offsets. From the ninth on, neighbours
+    /// that do not stand are one.
     pub(super) fn part(&mut self, part: Part) {
         if !self.wants_fates || part.start >= part.end {
             return;
         }
         let many = self.parts.len() >= APART;
-        match self.parts.last_mut() {
-            Some(last)
-                if last.end == part.start && (last.kind, last.kept) == (part.kind, part.kept) =>
-            {
+        if let Some(last) = self.parts.last_mut()
+            && last.end == part.start
+        {
+            if (last.kind, last.kept) == (part.kind, part.kept) {
                 last.end = part.end;
+                return;
             }
-            // Copies that do not stand; some of them differ.
-            Some(last)
-                if many
-                    && last.end == part.start
-                    && is_refused_copy(last)
-                    && is_refused_copy(&part) =>
-            {
+            if many && !last.kept && !part.kept {
                 last.end = part.end;
-                last.kind = SegmentKind::Conflict;
+                last.kind = graver(last.kind, part.kind);
+                return;
             }
-            _ => self.parts.push(part),
         }
+        self.parts.push(part);
+    }
+
+    /// Notes a part of the segment at hand that is the same as what stands. From the ninth part on it is taken
+    /// together with differing bytes before it that stand: either copy gives the right ones.
+    pub(super) fn equal_part(&mut self, start: u64, end: u64) {
+        let many = self.parts.len() >= APART;
+        if let Some(last) = self.parts.last_mut()
+            && many
+            && last.end == start
+            && (last.kind, last.kept) == (SegmentKind::Conflict, true)
+        {
+            last.end = end;
+            return;
+        }
+        self.part(Part {
+            start,
+            end,
+            kind: SegmentKind::Retransmit,
+            kept: false,
+        });
     }
 }
-
-fn is_refused_copy(part: &Part) -> bool {
-    !part.kept && matches!(part.kind, SegmentKind::Retransmit | SegmentKind::Conflict)
+/// What bytes of both kinds are called together where none of them stand.
+fn graver(one: SegmentKind, other: SegmentKind) -> SegmentKind {
+    [SegmentKind::Conflict, SegmentKind::Rejected]
+        .into_iter()
+        .find(|kind| [one, other].contains(kind))
+        .unwrap_or(one)
 }

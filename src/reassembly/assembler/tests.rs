@@ -386,3 +386,22 @@ mod policies {
         }
     }
 }
+
+/// Every other byte lies in a closed hole.
+#[test]
+fn parts_that_do_not_stand_are_few() {
+    let mut bench = Bench::new(0);
+    for offset in 0..2000 {
+        bench.insert(2 * offset, b"a");
+    }
+    bench.notes.parts.clear();
+    let outcome = bench.insert(0, &[b'b'; 1000]);
+    assert_eq!((outcome.rejected, outcome.unique), (500, 0));
+    let parts = &bench.notes.parts;
+    assert_eq!(
+        parts.iter().map(|part| part.end - part.start).sum::<u64>(),
+        1000
+    );
+    assert!(parts.len() <= 9, "{} parts", parts.len());
+    assert!(parts.iter().all(|part| !part.kept));
+}

@@ -138,3 +138,38 @@ fn a_copy_that_differs_in_many_places_is_told_in_few_rows() {
     let told: u64 = out.segments.iter().map(|part| u64::from(part.length)).sum();
     assert_eq!(told, u64::from(BYTES) * 4);
 }
+
+/// The last copy stands, and differs in every other pair of bytes.
+#[test]
+fn a_copy_that_stands_in_many_places_is_told_in_few_parts() {
+    const BYTES: u32 = 200;
+    let mut segments = handshake();
+    segments.extend((0..BYTES / 2).map(|i| B::client(100 + 2 * i, 500).payload(0, 2)));
+    segments.push(B::client(100, 500).payload(2, BYTES));
+    let input: Vec<u8> = b"ab"
+        .iter()
+        .chain(b"abxy".iter().cycle())
+        .take(BYTES as usize + 2)
+        .copied()
+        .collect();
+    let last = ReassemblyConfig {
+        overlap: PolicyMap::new(["last".parse()].into_iter().flatten()),
+        ..config()
+    };
+    let out = run_with(last, &input, segments);
+    let copies = out.segments.iter().skip(BYTES as usize / 2);
+    let told: u32 = copies.clone().map(|part| part.length).sum();
+    assert_eq!(told, BYTES);
+    assert!(copies.clone().count() <= 10, "{} parts", copies.count());
+    // What stands can be read from the rows all the same.
+    let mut stream = vec![0; BYTES as usize];
+    for part in out.segments.iter().filter(|part| part.kept) {
+        let offset = part.offset.and_then(|at| usize::try_from(at).ok());
+        let (Some(start), Some(from)) = (offset, part.file_offset) else {
+            panic!("a part has no place")
+        };
+        let (from, length) = (from as usize, part.length as usize);
+        stream[start..start + length].copy_from_slice(&input[from..from + length]);
+    }
+    assert_eq!(stream, &input[2..]);
+}
