@@ -131,3 +131,44 @@ fn rows_of_one_frame_keep_their_order_however_divided() {
         }
     }
 }
+
+/// Cuts a packet in two behind the first 16 bytes of what IP carries.
+fn fragments(packet: &[u8], id: u8) -> [Vec<u8>; 2] {
+    const HEADER: usize = 20;
+    let cut = HEADER + 16;
+    let fragment = |range: &[u8], field: u16| {
+        let mut all = [&packet[..HEADER], range].concat();
+        let length = u16::try_from(all.len()).unwrap();
+        all[2..4].copy_from_slice(&length.to_be_bytes());
+        all[4..6].copy_from_slice(&[0, id]);
+        all[6..8].copy_from_slice(&field.to_be_bytes());
+        all
+    };
+    [
+        fragment(&packet[HEADER..cut], 0x2000),
+        fragment(&packet[cut..], 2),
+    ]
+}
+
+#[test]
+fn a_frame_with_fragments_of_two_datagrams_stands_once_in_its_flow() {
+    let [one, two] = [(100, &b"Hello, "[..]), (107, b"world!!")]
+        .map(|(seq, text)| fragments(&tcp(1000, seq, text), u8::try_from(seq).unwrap()));
+    let frames = [0, 1].map(|part| aggregate(&[one[part].clone(), two[part].clone()]));
+    let base = tempfile::tempdir().unwrap();
+    let input = capture(&frames);
+    let results = extract(&input, base.path(), &["--pcaps"]);
+    let [row] = &results.flows[..] else {
+        panic!("{} flows", results.flows.len())
+    };
+    assert_eq!(results.payload(row, "c2s"), b"Hello, world!!");
+    let own: Vec<Vec<u8>> = files_below(&base.path().join("out"))
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("pcaps"))
+        .map(|(_, bytes)| bytes)
+        .collect();
+    let [own] = &own[..] else {
+        panic!("{} captures", own.len())
+    };
+    assert_eq!(own.len(), input.len(), "each frame once");
+}

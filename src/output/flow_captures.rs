@@ -4,6 +4,7 @@
 //! together. A file is a pcap one as long as a single interface and 32 bits of seconds will do; at the
 //! first frame that does not fit it is written anew as pcapng.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufReader, IoSlice, Read, Seek, SeekFrom};
 use std::ops::AddAssign;
@@ -53,8 +54,34 @@ struct Capture {
     interfaces: Vec<Interface>,
     /// Bytes written.
     size: u64,
-    /// The frame written last.
-    last: Option<InputPos>,
+    recent: Recent,
+}
+
+/// The frames written last. One that holds several segments or fragments is told as often, and while
+/// datagrams overlap, in turns with others.
+#[derive(Debug, Default)]
+struct Recent {
+    frames: VecDeque<InputPos>,
+    furthest: Option<InputPos>,
+}
+
+impl Recent {
+    /// So many fragments of a flow hardly ever lie between those of one datagram. A choice; a frame that
+    /// came back later would stand twice.
+    const FRAMES: usize = 64;
+
+    /// Whether a frame is not one of them; it is one from now on.
+    fn is_new(&mut self, frame: InputPos) -> bool {
+        if Some(frame) <= self.furthest && self.frames.contains(&frame) {
+            return false;
+        }
+        if self.frames.len() == Recent::FRAMES {
+            self.frames.pop_front();
+        }
+        self.frames.push_back(frame);
+        self.furthest = self.furthest.max(Some(frame));
+        true
+    }
 }
 
 impl Capture {
@@ -63,7 +90,7 @@ impl Capture {
             form,
             interfaces: Vec::new(),
             size: 0,
-            last: None,
+            recent: Recent::default(),
         }
     }
 
@@ -183,15 +210,13 @@ impl FlowCaptureWriter {
         });
         let mut opened = self.open(flow_id, capture.form)?;
         for (_, frame) in frames {
-            // An aggregate may hold several of the flow's segments.
-            if capture.last == Some(frame.at) {
+            if !capture.recent.is_new(frame.at) {
                 continue;
             }
             if !capture.takes(frame) {
                 self.write(flow_id, &mut capture, &opened)?;
                 opened = self.convert(flow_id, &mut capture, opened)?;
             }
-            capture.last = Some(frame.at);
             let payload = Payload::Input {
                 at: frame.at,
                 len: frame.len,
@@ -272,6 +297,7 @@ impl FlowCaptureWriter {
         .map_err(|error| self.failed("remove", flow_id, form, error))?;
         self.files.forget([(flow_id, form)]);
         self.totals.bytes -= capture.size;
+        anew.recent = std::mem::take(&mut capture.recent);
         *capture = anew;
         Ok(new)
     }
