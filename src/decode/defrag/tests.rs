@@ -316,3 +316,34 @@ fn sweeping_drops_the_stale_and_then_the_oldest() {
     assert_eq!(left, [4, 5]);
     assert_eq!(table.finish().incomplete_at_end, 2);
 }
+
+#[test]
+fn fragments_that_lie_in_no_file_are_held_up_to_a_bound() {
+    const LEN: u32 = 65_528;
+    const COUNT: u16 = 5000;
+    let mut run = Run::default();
+    let mut decoder = Decoder::default();
+    let now = Timestamp::from_ns(1);
+    for id in 0..COUNT {
+        decoder.frame(&raw(101, &piece(id, 0, 24)), u64::from(id), now, &mut run);
+    }
+    let table = FragmentTable::new(TIMEOUT, PolicyMap::default());
+    table.add(run.fragments.drain(..).map(|fragment| Fragment {
+        payload: Payload::Owned {
+            buffer: Arc::from([]),
+            start: 0,
+            len: LEN,
+        },
+        ..fragment
+    }));
+    table.complete(u64::from(COUNT), &[][..], &mut decoder);
+    let held = MAX_HELD_BYTES / LEN as usize;
+    let left = table.slots.iter().filter(|slot| slot.held.is_some());
+    assert_eq!(left.count(), held);
+    let over = u64::from(COUNT) - held as u64;
+    assert_eq!(table.stats().over_limit, over);
+    table.sweep(Timestamp::from_ns(TIMEOUT + 2));
+    assert_eq!(table.stats().timed_out, held as u64);
+    assert_eq!(table.lock().owned, 0);
+    assert!(table.slots.is_empty());
+}
