@@ -32,10 +32,6 @@ impl TcpFlags {
     pub const fn rst(self) -> bool {
         self.0 & Self::RST != 0
     }
-    /// Whether neither SYN, FIN nor RST is set.
-    pub const fn is_plain(self) -> bool {
-        self.0 & (Self::SYN | Self::FIN | Self::RST) == 0
-    }
     /// Whether ACK is set.
     pub const fn ack(self) -> bool {
         self.0 & Self::ACK != 0

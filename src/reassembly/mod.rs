@@ -239,10 +239,7 @@ impl Reassembler {
             return;
         };
         flow.segment(arrival.segment, arrival.frames, around);
-        // An acknowledgement alone leaves next to nothing behind.
-        if arrival.segment.wire_len() > 0 || !arrival.segment.flags.is_plain() {
-            self.memory = self.memory.saturating_add_signed(flow.grown());
-        }
+        self.memory = self.memory.saturating_add_signed(flow.grown());
         self.table.touch(slot, arrival.segment.watermark);
     }
 
