@@ -6,32 +6,11 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use support::output::{Results, files_below, run};
+use support::output::{Results, division, files_below, reassemble};
 use support::prng::Prng;
-use support::wire;
-
-fn tcp(port: u16, seq: u32, payload: &[u8]) -> Vec<u8> {
-    let end = |host: u8, port: u16| SocketAddr::from((Ipv4Addr::new(10, 0, 0, host), port));
-    let mut packet = Vec::new();
-    wire::ip_packet(
-        &wire::TcpPacket {
-            src: end(1, port),
-            dst: end(2, 80),
-            seq,
-            ack: 1,
-            flags: 0x18,
-            window: 1000,
-            options: &[],
-            payload,
-            ident: 1,
-        },
-        &mut packet,
-    );
-    packet
-}
+use support::wire::data_packet as tcp;
 
 /// A `QoS` data frame that holds these packets (IEEE 802.11, 9.3.2.2).
 fn aggregate(packets: &[Vec<u8>]) -> Vec<u8> {
@@ -64,14 +43,10 @@ fn capture(frames: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn extract(bytes: &[u8], base: &Path, args: &[&str]) -> Results {
-    let (capture, out) = (base.join("capture.pcap"), base.join("out"));
+    let capture = base.join("capture.pcap");
     fs::write(&capture, bytes).unwrap();
-    let mut all = vec![capture.to_str().unwrap(), "--out", out.to_str().unwrap()];
-    all.extend(["-q", "--force"]);
-    all.extend(args);
-    let output = run(all);
-    assert_eq!(output.status, Some(0), "{}", output.stderr);
-    Results::read(&out).unwrap()
+    let args: Vec<String> = args.iter().copied().map(String::from).collect();
+    reassemble(&capture, &base.join("out"), &args).unwrap()
 }
 
 #[test]
@@ -109,25 +84,16 @@ fn rows_of_one_frame_keep_their_order_however_divided() {
         .collect();
     let bytes = capture(&frames);
     let mut first = None;
-    for division in [["1", "64M", "4M"], ["2", "3000", "1000"], ["3", "1", "1"]] {
+    for [threads, batch, chunk] in [["1", "64M", "4M"], ["2", "3000", "1000"], ["3", "1", "1"]] {
         let base = tempfile::tempdir().unwrap();
-        let [threads, batch, chunk] = division;
-        let args = [
-            "--segments",
-            "-j",
-            threads,
-            "--batch-bytes",
-            batch,
-            "--chunk-bytes",
-            chunk,
-        ];
+        let args = [&["--segments"][..], &division(threads, batch, chunk)].concat();
         let results = extract(&bytes, base.path(), &args);
         assert!(results.manifest["conflicts"]["flows"].as_u64() > Some(5));
         let mut files = files_below(&base.path().join("out"));
         files.remove(Path::new("manifest.json"));
         let first = first.get_or_insert_with(|| files.clone());
         for (name, bytes) in &files {
-            assert!(first[name] == *bytes, "{division:?}: {}", name.display());
+            assert!(first[name] == *bytes, "{args:?}: {}", name.display());
         }
     }
 }

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use support::captures;
-use support::output::{files_below, run};
+use support::output::{division, files_below, run};
 use support::scenario::Scenario;
 
 /// Ways to divide the work: threads, bytes per batch, bytes per chunk.
@@ -52,15 +52,8 @@ fn check(capture: &Path, extra: &[&str]) -> Result<(), String> {
             out.to_str().unwrap(),
             "--csv",
         ];
-        args.extend([
-            "-j",
-            threads,
-            "--batch-bytes",
-            batch,
-            "--chunk-bytes",
-            chunk,
-            "-q",
-        ]);
+        args.extend(division(threads, batch, chunk));
+        args.push("-q");
         args.extend(extra);
         let status = run(&args).status;
         let result = if out.is_dir() {
@@ -165,9 +158,7 @@ fn payload_parts_and_digests_are_the_same_bytes_however_divided() {
 
 #[test]
 fn captures_of_single_flows_are_the_same_bytes_however_divided() {
-    let mut all = captures::own();
-    all.extend(captures::foreign().unwrap_or_default());
-    all_agree(&all, &["--payload", "none", "--pcaps"]);
+    all_agree(&captures::all(), &["--payload", "none", "--pcaps"]);
 }
 
 #[test]
@@ -186,21 +177,17 @@ fn foreign_captures_give_the_same_bytes_however_divided() {
 
 #[test]
 fn options_of_decoding_give_the_same_bytes_however_divided() {
-    let mut all = captures::own();
-    all.extend(captures::foreign().unwrap_or_default());
     let track = ["--track", "vlan,tunnel"];
     let linux = ["--fragment-policy", "drop,0.0.0.0/0=linux"];
     all_agree(
-        &all,
+        &captures::all(),
         &[&track[..], &linux, &["--checksum", "drop"]].concat(),
     );
 }
 
 #[test]
 fn mapped_and_read_input_give_the_same_bytes() {
-    let mut all = captures::own();
-    all.extend(captures::foreign().unwrap_or_default());
-    for capture in all {
+    for capture in captures::all() {
         let outs = [&[][..], &["--no-mmap"][..]].map(|extra: &[&str]| {
             let base = tempfile::tempdir().unwrap();
             let out = base.path().join("out");

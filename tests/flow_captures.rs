@@ -11,11 +11,12 @@ use std::process::Command;
 
 use bulkreasm::capture::{Input, Walker};
 use bulkreasm::model::TimeUnit;
+use support::capture_file::{block, packet_block};
 use support::captures;
 use support::generator::config::{Config, Profile};
 use support::generator::generate;
 use support::output::{Results, Row, files_below, reassemble, run};
-use support::wire;
+use support::wire::data_packet as tcp;
 
 /// What a capture says of a frame: time, its unit, link type, check sequence, length, bytes.
 type Frame = (Option<i64>, TimeUnit, u16, u8, u32, Vec<u8>);
@@ -56,12 +57,6 @@ fn flow_captures(out: &Path) -> BTreeMap<u64, PathBuf> {
         let earlier = all.insert(id, out.join(&name));
         assert_eq!(earlier, None, "{text} is not the flow's only capture");
     }
-    all
-}
-
-fn all_captures() -> Vec<PathBuf> {
-    let mut all = captures::own();
-    all.extend(captures::foreign().unwrap_or_default());
     all
 }
 
@@ -139,7 +134,7 @@ fn check_frames(capture: &Path, out: &Path, results: &Results) -> Result<(), Str
 fn every_tcp_frame_is_in_the_capture_of_its_flow_once_and_verbatim() {
     let scratch = tempfile::tempdir().unwrap();
     let (mut seen, mut wrong) = (0, Vec::new());
-    for (number, capture) in all_captures().iter().enumerate() {
+    for (number, capture) in captures::all().iter().enumerate() {
         let out = scratch.path().join(number.to_string());
         if let Some(results) = extract(capture, &out, &["--payload", "none"]) {
             seen += 1;
@@ -159,7 +154,7 @@ fn a_flow_comes_out_of_its_own_capture_as_it_did_of_the_whole() {
     let scratch = tempfile::tempdir().unwrap();
     let mut wrong = Vec::new();
     let (mut again, mut out_of_order) = (0, 0);
-    for (number, capture) in all_captures().iter().enumerate() {
+    for (number, capture) in captures::all().iter().enumerate() {
         let out = scratch.path().join(number.to_string());
         let Some(whole) = extract(capture, &out, &[]) else {
             continue;
@@ -230,56 +225,16 @@ fn compare(whole: &Results, row: &Row, got: &Results) -> Result<(), String> {
     Ok(())
 }
 
-/// A pcapng block.
-fn block(kind: u32, body: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(12 + body.len()).unwrap().to_le_bytes();
-    [&kind.to_le_bytes()[..], &length, body, &length].concat()
-}
-
 fn interface(link: u8, options: &[u8]) -> Vec<u8> {
     block(
         1,
         &[&[link, 0, 0, 0, 0, 0, 0, 0], options, &[0; 4]].concat(),
+        None,
     )
 }
 
-fn packet(interface: u8, units: u64, data: &[u8]) -> Vec<u8> {
-    let units = units.to_le_bytes();
-    let len = u32::try_from(data.len()).unwrap().to_le_bytes();
-    let padding = &[0; 3][..data.len().wrapping_neg() % 4];
-    block(
-        6,
-        &[
-            &[interface, 0, 0, 0][..],
-            &units[4..],
-            &units[..4],
-            &len,
-            &len,
-            data,
-            padding,
-        ]
-        .concat(),
-    )
-}
-
-fn tcp(port: u16, seq: u32, payload: &[u8]) -> Vec<u8> {
-    let mut packet = Vec::new();
-    let flow = |port| (std::net::Ipv4Addr::new(10, 0, 0, 1), port).into();
-    wire::ip_packet(
-        &wire::TcpPacket {
-            src: flow(port),
-            dst: flow(80),
-            seq,
-            ack: 1,
-            flags: 0x10,
-            window: 1000,
-            options: &[],
-            payload,
-            ident: 1,
-        },
-        &mut packet,
-    );
-    packet
+fn packet(interface: u32, units: u64, data: &[u8]) -> Vec<u8> {
+    packet_block(interface, units, None, data)
 }
 
 /// Two interfaces of raw IP, one of microseconds and one of nanoseconds, and a third before 1970; one
@@ -294,6 +249,7 @@ fn several_interfaces() -> Vec<u8> {
     let mut all = block(
         0x0a0d_0d0a,
         &[&[0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0][..], &[0xff; 8]].concat(),
+        None,
     );
     all.extend(interface(101, &[]));
     all.extend(interface(101, &[9, 0, 1, 0, 9, 0, 0, 0]));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use support::captures;
 use support::files::{Capture, Merged, merge, write_all};
-use support::output::{Output, Results, files_below, run};
+use support::output::{Output, Results, division, files_below, run};
 use support::prng::Prng;
 
 /// Ways to divide the work: threads, bytes per batch, bytes per chunk, further arguments.
@@ -99,14 +99,7 @@ fn check(name: &str, files: &[Capture], random: &mut Prng) {
         let mut shuffled = paths.clone();
         random.shuffle(&mut shuffled);
         let out = base.path().join(format!("{threads}-{batch}"));
-        let mut args = vec![
-            "-j",
-            threads,
-            "--batch-bytes",
-            batch,
-            "--chunk-bytes",
-            chunk,
-        ];
+        let mut args = division(threads, batch, chunk).to_vec();
         args.extend(more);
         args.push("-q");
         let output = run_on(&shuffled, &out, &args);
@@ -212,14 +205,7 @@ fn damage_in_one_of_the_files_is_placed_alike_however_divided() {
         let mut outcomes = Vec::new();
         for (threads, batch, chunk, more) in DIVISIONS {
             let out = base.path().join(format!("{threads}-{batch}"));
-            let mut args = vec![
-                "-j",
-                threads,
-                "--batch-bytes",
-                batch,
-                "--chunk-bytes",
-                chunk,
-            ];
+            let mut args = division(threads, batch, chunk).to_vec();
             args.extend(more);
             args.push("-q");
             assert_eq!(run_on(&paths, &out, &args).status, Some(3), "{args:?}");

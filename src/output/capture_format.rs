@@ -1,6 +1,7 @@
 //! Capture files as they are written: pcap (draft-ietf-opsawg-pcap), and pcapng
 //! (draft-ietf-opsawg-pcapng) for what that cannot hold. Both are little-endian.
 
+use crate::config::SECOND_NS;
 use crate::model::{FrameRef, InputPos, LinkType, TimeUnit, Timestamp};
 
 /// Length of a pcap file header, bytes.
@@ -10,8 +11,6 @@ pub(super) const PCAP_RECORD: usize = 16;
 
 /// What libpcap takes for the longest packet there is (its `MAXIMUM_SNAPLEN`), bytes.
 const SNAP_LENGTH: u32 = 262_144;
-
-const SECOND_NS: i64 = 1_000_000_000;
 
 /// What `if_tsoffset` says for times before 1970: the least time there is, in seconds.
 const BEFORE_EPOCH: i64 = i64::MIN.div_euclid(SECOND_NS);
@@ -76,9 +75,14 @@ pub(super) fn push_pcap_header(out: &mut Vec<u8>, interface: Interface) {
 }
 
 /// Appends a pcap record. The frame [fits](fits_pcap), and is of the file's interface.
-pub(super) fn push_pcap_record(out: &mut Vec<u8>, frame: &FrameRef, bytes: &[u8]) {
+pub(super) fn push_pcap_record(
+    out: &mut Vec<u8>,
+    interface: Interface,
+    frame: &FrameRef,
+    bytes: &[u8],
+) {
     let ns = time(frame.ts);
-    let fraction = ns.rem_euclid(SECOND_NS) / Interface::of(frame).unit_ns();
+    let fraction = ns.rem_euclid(SECOND_NS) / interface.unit_ns();
     push_u32(out, u32::try_from(ns.div_euclid(SECOND_NS)).unwrap_or(0));
     push_u32(out, u32::try_from(fraction).unwrap_or(0));
     push_u32(out, frame.len);
@@ -131,9 +135,13 @@ pub(super) fn push_interface(out: &mut Vec<u8>, interface: Interface) {
     });
 }
 
-/// Appends a packet of the interface with this number.
-pub(super) fn push_packet(out: &mut Vec<u8>, number: u32, frame: &FrameRef, bytes: &[u8]) {
-    let interface = Interface::of(frame);
+/// Appends a packet of its interface, which has this number.
+pub(super) fn push_packet(
+    out: &mut Vec<u8>,
+    (number, interface): (u32, Interface),
+    frame: &FrameRef,
+    bytes: &[u8],
+) {
     let since = if interface.before_epoch {
         i128::from(BEFORE_EPOCH) * i128::from(SECOND_NS)
     } else {
@@ -207,9 +215,10 @@ mod tests {
             let frame = frame(ns, unit);
             assert!(fits_pcap(&frame));
             let mut out = Vec::new();
-            push_pcap_record(&mut out, &frame, b"abc");
+            let interface = Interface::of(&frame);
+            push_pcap_record(&mut out, interface, &frame, b"abc");
             let header = out.first_chunk().unwrap();
-            assert_eq!(read_pcap_record(header, Interface::of(&frame)), frame);
+            assert_eq!(read_pcap_record(header, interface), frame);
             assert_eq!(&out[PCAP_RECORD..], b"abc");
         }
     }
@@ -238,7 +247,8 @@ mod tests {
         for len in 0..5 {
             out.clear();
             push_interface(&mut out, interface);
-            push_packet(&mut out, 0, &frame(-1, TimeUnit::Nano), &[7; 9][..len]);
+            let frame = frame(-1, TimeUnit::Nano);
+            push_packet(&mut out, (0, Interface::of(&frame)), &frame, &[7; 9][..len]);
             let mut at = 0;
             while at < out.len() {
                 let field = |at: usize| u32::from_le_bytes(*out[at..].first_chunk().unwrap());

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::hash::Hash;
+use std::ops::AddAssign;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -13,6 +14,22 @@ use rustix::io::Errno;
 use super::descriptors::{DescriptorBudget, Permit};
 use super::directory::OutputDir;
 use super::error::OutputError;
+
+/// What became of the files of a writer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FileTotals {
+    /// Files created.
+    pub files: u64,
+    /// Bytes written; holes are not in it.
+    pub bytes: u64,
+}
+
+impl AddAssign for FileTotals {
+    fn add_assign(&mut self, other: FileTotals) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+    }
+}
 
 /// A file that was created and goes on being written.
 #[derive(Debug)]

@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufReader, IoSlice, Read, Seek, SeekFrom};
-use std::ops::AddAssign;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -22,29 +21,13 @@ use super::capture_format::{
 use super::descriptors::DescriptorBudget;
 use super::directory::OutputDir;
 use super::error::OutputError;
-use super::file_cache::{FileCache, Opened};
+use super::file_cache::{FileCache, FileTotals, Opened};
 use super::payload::read_all;
 use super::payload_files::write_all_at;
 use super::stream_path::{CaptureForm, capture_path};
 
 /// Bytes that are gathered for one write.
 const GATHERED: usize = 256 << 10;
-
-/// What was written so far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct CaptureTotals {
-    /// Files.
-    pub files: u64,
-    /// Bytes of them.
-    pub bytes: u64,
-}
-
-impl AddAssign for CaptureTotals {
-    fn add_assign(&mut self, other: CaptureTotals) {
-        self.files += other.files;
-        self.bytes += other.bytes;
-    }
-}
 
 /// A capture under way.
 #[derive(Debug)]
@@ -96,9 +79,9 @@ impl Capture {
 
     /// Whether its form can hold the frame.
     fn takes(&self, frame: &FrameRef) -> bool {
-        let interface = Interface::of(frame);
+        let same = |&own: &Interface| own == Interface::of(frame);
         self.form == CaptureForm::Pcapng
-            || fits_pcap(frame) && self.interfaces.first().is_none_or(|&own| own == interface)
+            || fits_pcap(frame) && self.interfaces.first().is_none_or(same)
     }
 
     /// Appends a frame to what is to be written, and in front of it whatever has to be.
@@ -115,7 +98,7 @@ impl Capture {
                 if is_new {
                     push_pcap_header(out, interface);
                 }
-                push_pcap_record(out, frame, bytes);
+                push_pcap_record(out, interface, frame, bytes);
             }
             CaptureForm::Pcapng => {
                 if is_new {
@@ -124,7 +107,8 @@ impl Capture {
                 if known.is_none() {
                     push_interface(out, interface);
                 }
-                push_packet(out, u32::try_from(number).unwrap_or(u32::MAX), frame, bytes);
+                let number = u32::try_from(number).unwrap_or(u32::MAX);
+                push_packet(out, (number, interface), frame, bytes);
             }
         }
     }
@@ -139,7 +123,7 @@ pub struct FlowCaptureWriter {
     captures: HashMap<u64, Capture>,
     /// What is to be written next.
     gathered: Vec<u8>,
-    totals: CaptureTotals,
+    totals: FileTotals,
 }
 
 impl FlowCaptureWriter {
@@ -151,7 +135,7 @@ impl FlowCaptureWriter {
             ended: Vec::new(),
             captures: HashMap::new(),
             gathered: Vec::new(),
-            totals: CaptureTotals::default(),
+            totals: FileTotals::default(),
         }
     }
 
@@ -167,7 +151,7 @@ impl FlowCaptureWriter {
     }
 
     /// What this writer wrote.
-    pub fn totals(&self) -> CaptureTotals {
+    pub fn totals(&self) -> FileTotals {
         self.totals
     }
 

@@ -12,6 +12,7 @@ use super::SCHEMA_VERSION;
 use super::accounting::{Accounting, Counts};
 use super::directory::{MANIFEST_FILE, OutputDir};
 use super::error::OutputError;
+use super::file_cache::FileTotals;
 use super::text::push_hex;
 
 /// The manifest. Everything but `timings` is the same for the same input and configuration.
@@ -181,6 +182,16 @@ impl From<super::TableSummary> for OutputFacts {
             rows: Some(table.rows),
             files: None,
             bytes: table.bytes,
+        }
+    }
+}
+
+impl From<FileTotals> for OutputFacts {
+    fn from(files: FileTotals) -> OutputFacts {
+        OutputFacts {
+            rows: None,
+            files: Some(files.files),
+            bytes: files.bytes,
         }
     }
 }

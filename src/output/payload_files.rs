@@ -19,21 +19,12 @@ use crate::reassembly::event::{FlowName, StreamData};
 use super::descriptors::DescriptorBudget;
 use super::directory::OutputDir;
 use super::error::OutputError;
-use super::file_cache::FileCache;
+use super::file_cache::{FileCache, FileTotals};
 use super::payload::{HalfKey, read_all};
 use super::stream_path::stream_path;
 
 /// Most pieces that one `pwritev` takes (`IOV_MAX` of Linux and the BSDs).
 const MOST_PIECES: usize = 1024;
-
-/// What was written so far.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct FileTotals {
-    /// Files created.
-    pub files: u64,
-    /// Payload bytes written; holes are not in it.
-    pub bytes: u64,
-}
 
 /// Queue entry in the order of writing: whose, where, and its index in the queue.
 type Piece = (HalfKey, u64, usize);

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::payload_files::{FileTotals, PayloadWriter};
+use super::file_cache::FileTotals;
+use super::payload_files::PayloadWriter;
 use super::{DescriptorBudget, OutputDir, OutputError, stream_path};
 use crate::model::{Direction, Endpoint, FlowKey, InputPos, Payload, PayloadSource};
 use crate::reassembly::event::{FlowName, StreamData};

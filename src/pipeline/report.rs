@@ -17,7 +17,7 @@ use crate::output::accounting::{Accounting, Counts, FragmentConflictAccounting, 
 use crate::output::manifest::{
     Damage, DamagedRegion, InputFacts, Manifest, OutputFacts, SkippedFile, path_as_text,
 };
-use crate::output::{CaptureTotals, OutputDir, PayloadTotals};
+use crate::output::{FileTotals, OutputDir, PayloadTotals};
 use crate::reassembly::ReassemblyStats;
 
 /// A run that has written everything but its manifest.
@@ -27,7 +27,7 @@ pub(super) struct Finished {
     pub(super) accounting: Accounting,
     pub(super) tables: TableSummaries,
     pub(super) payload: PayloadTotals,
-    pub(super) captures: CaptureTotals,
+    pub(super) captures: FileTotals,
     pub(super) stats: Vec<ReassemblyStats>,
 }
 
@@ -219,7 +219,7 @@ fn outputs(
     config: &Config,
     tables: &TableSummaries,
     payload: PayloadTotals,
-    captures: CaptureTotals,
+    captures: FileTotals,
 ) -> BTreeMap<String, OutputFacts> {
     let mut outputs = BTreeMap::new();
     outputs.insert("flows.parquet".to_owned(), tables.flows.into());
@@ -235,20 +235,11 @@ fn outputs(
         outputs.insert(part, summary.into());
     }
     if config.payload.mode == PayloadMode::Files {
-        let streams = OutputFacts {
-            rows: None,
-            files: Some(payload.files),
-            bytes: payload.bytes,
-        };
-        outputs.insert("streams/".to_owned(), streams);
+        let PayloadTotals { files, bytes, .. } = payload;
+        outputs.insert("streams/".to_owned(), FileTotals { files, bytes }.into());
     }
     if config.decode.keep_frames {
-        let captures = OutputFacts {
-            rows: None,
-            files: Some(captures.files),
-            bytes: captures.bytes,
-        };
-        outputs.insert("pcaps/".to_owned(), captures);
+        outputs.insert("pcaps/".to_owned(), captures.into());
     }
     outputs
 }

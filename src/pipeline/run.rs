@@ -18,7 +18,7 @@ use crate::config::{Config, EPOCH_FRAMES, SHARDS};
 use crate::model::EndReason;
 use crate::output::accounting::AccountingError;
 use crate::output::{
-    CaptureTotals, DescriptorBudget, FlowCaptureWriter, FooterFacts, OutputDir, OutputError,
+    DescriptorBudget, FileTotals, FlowCaptureWriter, FooterFacts, OutputDir, OutputError,
     PayloadOutput, PayloadTotals,
 };
 
@@ -218,7 +218,7 @@ impl Run<'_> {
         for worker in &self.workers {
             payload += worker.payload_totals();
         }
-        let mut captures = CaptureTotals::default();
+        let mut captures = FileTotals::default();
         for worker in &self.workers {
             captures += worker.capture_totals();
         }

@@ -7,7 +7,7 @@ use crate::model::{
     Conflict, EndReason, FlowRecord, FrameRef, Gap, PayloadSource, SegmentPart, Timestamp,
 };
 use crate::output::{
-    CaptureTotals, FlowCaptureWriter, FlowRow, OutputError, PayloadOutput, PayloadTotals,
+    FileTotals, FlowCaptureWriter, FlowRow, OutputError, PayloadOutput, PayloadTotals,
 };
 use crate::reassembly::event::{EventSink, StreamData};
 use crate::reassembly::{Arrival, Reassembler, ReassemblyStats};
@@ -150,9 +150,9 @@ impl Worker {
         self.sink.payload.totals()
     }
 
-    pub(super) fn capture_totals(&self) -> CaptureTotals {
+    pub(super) fn capture_totals(&self) -> FileTotals {
         let captures = self.sink.captures.as_ref();
-        captures.map_or(CaptureTotals::default(), FlowCaptureWriter::totals)
+        captures.map_or_else(FileTotals::default, FlowCaptureWriter::totals)
     }
 
     fn flush(&mut self, source: &dyn PayloadSource) -> Result<(), OutputError> {
@@ -190,7 +190,7 @@ impl Worker {
                 self.sink.epoch = epoch.frame / EPOCH_FRAMES;
             }
             let Some(frame) = next else { return };
-            if next_whole == Some(frame)
+            let arrival = if next_whole == Some(frame)
                 && let Some(segment) = whole.next()
             {
                 let encapsulation = joined.chunk.encapsulations.resolve(segment.encapsulation);
@@ -198,21 +198,21 @@ impl Worker {
                 segment.file_id = joined.chunk.file_of(segment.frame);
                 segment.watermark = joined.watermark_at(segment.frame, segment.watermark);
                 segment.frame = frame;
-                let arrival = Arrival {
+                Arrival {
                     segment,
                     encapsulation,
                     frames,
-                };
-                self.core.segment(arrival, source, &mut self.sink);
+                }
             } else if let Some(Pieced { segment, frames }) = pieced.next() {
-                let encapsulation = joined.encapsulations.resolve(segment.encapsulation);
-                let arrival = Arrival {
+                Arrival {
                     segment,
-                    encapsulation,
+                    encapsulation: joined.encapsulations.resolve(segment.encapsulation),
                     frames,
-                };
-                self.core.segment(arrival, source, &mut self.sink);
-            }
+                }
+            } else {
+                return;
+            };
+            self.core.segment(arrival, source, &mut self.sink);
         }
     }
 }

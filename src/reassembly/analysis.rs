@@ -140,11 +140,12 @@ impl Analysis {
             .since(self.next_at)
             .is_some_and(|ns| ns < patience)
             && self.next != Some(end.wrapping_add(u32::from(control)));
+        let counts = self.counts.get_mut();
         if !spurious && !fast && out_of_order {
-            self.counts.get_mut().ooo_packets += 1;
+            counts.ooo_packets += 1;
         } else {
-            self.counts.get_mut().retrans_packets += 1;
-            self.counts.get_mut().retrans_bytes += u64::from(segment.payload.len());
+            counts.retrans_packets += 1;
+            counts.retrans_bytes += u64::from(segment.payload.len());
         }
     }
 

@@ -3,18 +3,18 @@
 use super::Arrival;
 use crate::model::{Encapsulation, FrameRef, Segment};
 
-/// A segment that waits, with what belongs to it.
+/// A SYN that waits, with what belongs to it.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldSyn {
     pub segment: Segment,
     pub encapsulation: Encapsulation,
     pub frames: Box<[FrameRef]>,
 }
 
-impl Held {
+impl HeldSyn {
     /// Keeps what has arrived.
-    pub(super) fn new(arrival: Arrival<'_>) -> Held {
-        Held {
+    pub(super) fn new(arrival: Arrival<'_>) -> HeldSyn {
+        HeldSyn {
             segment: arrival.segment.clone(),
             encapsulation: arrival.encapsulation.clone(),
             frames: arrival.frames.into(),
@@ -35,7 +35,7 @@ impl Held {
 #[derive(Debug)]
 pub(super) struct Candidate {
     /// The SYN and its repetitions.
-    pub segments: Vec<Held>,
+    pub segments: Vec<HeldSyn>,
     /// Segments of the old connection that came after it.
     pub contradicted: bool,
 }
@@ -44,14 +44,14 @@ impl Candidate {
     /// Memory that it takes, bytes.
     pub(super) fn memory(&self) -> usize {
         let frames: usize = self.segments.iter().map(|held| held.frames.len()).sum();
-        self.segments.capacity() * size_of::<Held>() + frames * size_of::<FrameRef>()
+        self.segments.capacity() * size_of::<HeldSyn>() + frames * size_of::<FrameRef>()
     }
 
     /// Whether the segment is its SYN once more.
     pub(super) fn is_repeated_by(&self, segment: &Segment) -> bool {
         self.segments
             .first()
-            .is_some_and(|Held { segment: syn, .. }| {
+            .is_some_and(|HeldSyn { segment: syn, .. }| {
                 syn.seq == segment.seq && syn.from == segment.from
             })
     }

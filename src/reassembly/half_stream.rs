@@ -417,12 +417,13 @@ impl HalfStream {
         let offset = unwrap(origin, self.reached(), held.seq);
         if self.is_keepalive(&held, offset) {
             // Its byte is filler, and means nothing even where it differs.
-            if !held.payload.is_empty() {
-                let others = self.others.get_mut();
-                others.duplicate += u64::from(held.payload.len());
-                others.unverified += u64::from(held.payload.len());
+            if held.payload.is_empty() {
+                return;
             }
-            if context.rules.notes.wants_fates && !held.payload.is_empty() {
+            let others = self.others.get_mut();
+            others.duplicate += u64::from(held.payload.len());
+            others.unverified += u64::from(held.payload.len());
+            if context.rules.notes.wants_fates {
                 let fate = held.fate(Some(offset), 0, 1, SegmentKind::Keepalive, false);
                 context.rules.notes.fates.push(fate);
             }
@@ -502,14 +503,12 @@ impl HalfStream {
             others.limited += u64::from(beyond);
         }
         let start = to_offset(offset + i64::from(before));
-        let outcome = self.assembler.insert(
-            start,
-            &held.payload.slice(before, len - before - beyond),
-            held.facts.frame,
-            &mut context.rules,
-        );
+        let part = held.payload.slice(before, len - before - beyond);
+        let outcome = self
+            .assembler
+            .insert(start, &part, held.facts.frame, &mut context.rules);
         self.unique += outcome.unique;
-        if outcome.unique < u64::from(within.saturating_sub(before)) {
+        if outcome.unique < u64::from(part.len()) {
             let others = self.others.get_mut();
             others.duplicate += outcome.duplicate;
             others.conflicting += outcome.conflicting;

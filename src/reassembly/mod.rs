@@ -33,7 +33,7 @@ pub use overlap::OverlapPolicy;
 
 use crate::config::{ReassemblyConfig, Timeouts};
 use crate::model::{Encapsulation, EndReason, FrameRef, PayloadSource, Segment, Side, Timestamp};
-use candidate::{Candidate, Held};
+use candidate::{Candidate, HeldSyn};
 use connection::{Connection, Surroundings};
 use event::EventSink;
 use flow_table::{FLOW_BYTES, FlowTable, SlotId, TimerClass};
@@ -249,7 +249,7 @@ impl Reassembler {
         let Some(flow) = self.table.get(slot) else {
             return;
         };
-        let entry = Held::new(arrival);
+        let entry = HeldSyn::new(arrival);
         match &mut flow.candidate {
             Some(candidate) if candidate.is_repeated_by(segment) => {
                 if candidate.segments.len() >= CANDIDATE_SEGMENTS {

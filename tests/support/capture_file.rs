@@ -173,3 +173,23 @@ impl<W: Write> CaptureWriter<W> {
         Ok(self.out)
     }
 }
+
+/// A pcapng block, little-endian. Both its lengths are `length`, or what its body needs.
+pub fn block(kind: u32, body: &[u8], length: Option<u32>) -> Vec<u8> {
+    let length = length.unwrap_or(body.len() as u32 + 12).to_le_bytes();
+    [&kind.to_le_bytes()[..], &length, body, &length].concat()
+}
+
+/// An enhanced packet block of an interface, at so many units of its time, which claims to hold
+/// `captured` bytes, or all of the frame.
+pub fn packet_block(interface: u32, units: u64, captured: Option<u32>, frame: &[u8]) -> Vec<u8> {
+    let captured = captured.unwrap_or(frame.len() as u32);
+    let [high, low] = [(units >> 32) as u32, units as u32];
+    let mut body: Vec<u8> = [interface, high, low, captured, captured]
+        .into_iter()
+        .flat_map(u32::to_le_bytes)
+        .collect();
+    body.extend_from_slice(frame);
+    body.resize(body.len().next_multiple_of(4), 0);
+    block(6, &body, None)
+}

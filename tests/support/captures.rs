@@ -21,6 +21,13 @@ pub fn own() -> Vec<PathBuf> {
     all
 }
 
+/// Both: those of `data/`, and where the environment names any, the further ones.
+pub fn all() -> Vec<PathBuf> {
+    let mut all = own();
+    all.extend(foreign().unwrap_or_default());
+    all
+}
+
 /// The captures of the folders that the environment names; `None`, and a word on standard error,
 /// where it names none.
 pub fn foreign() -> Option<Vec<PathBuf>> {

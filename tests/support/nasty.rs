@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::capture_file::{CaptureWriter, Format};
+use super::capture_file::{CaptureWriter, Format, block, packet_block};
 use super::wire::{self, Link, TcpPacket};
 
 const FIN: u8 = 0x01;
@@ -206,43 +206,21 @@ fn section(blocks: &[Vec<u8>]) -> Vec<u8> {
     out
 }
 
-/// A block whose both lengths are `length`, whatever its body has.
-fn block(kind: u32, body: &[u8], length: u32) -> Vec<u8> {
-    let mut out = kind.to_le_bytes().to_vec();
-    out.extend_from_slice(&length.to_le_bytes());
-    out.extend_from_slice(body);
-    out.extend_from_slice(&length.to_le_bytes());
-    out
-}
-
-/// An enhanced packet block of an interface, which claims to hold `captured` bytes.
-fn packet_block(interface: u32, captured: u32, frame: &[u8]) -> Vec<u8> {
-    let mut body = interface.to_le_bytes().to_vec();
-    body.extend_from_slice(&[0; 8]);
-    body.extend_from_slice(&captured.to_le_bytes());
-    body.extend_from_slice(&captured.to_le_bytes());
-    body.extend_from_slice(frame);
-    body.resize(body.len().next_multiple_of(4), 0);
-    let length = body.len() as u32 + 12;
-    block(6, &body, length)
-}
-
 fn blocks() -> Vec<(&'static str, Vec<u8>)> {
     let frame = segment(0, SYN, 1_000, 0, b"");
-    let sound = packet_block(0, frame.len() as u32, &frame);
+    let sound = packet_block(0, 0, None, &frame);
     let interface = |option: u8, value: &[u8]| {
         let mut body = vec![1, 0, 0, 0, 0, 0, 4, 0];
         body.extend_from_slice(&[option, 0, value.len() as u8, 0]);
         body.extend_from_slice(value);
         body.resize(body.len().next_multiple_of(4), 0);
-        let length = body.len() as u32 + 12;
-        block(1, &body, length)
+        block(1, &body, None)
     };
-    let finest = [interface(9, &[0x7f]), packet_block(1, 54, &frame)].concat();
-    let binary = [interface(9, &[0xff]), packet_block(2, 54, &frame)].concat();
+    let finest = [interface(9, &[0x7f]), packet_block(1, 0, None, &frame)].concat();
+    let binary = [interface(9, &[0xff]), packet_block(2, 0, None, &frame)].concat();
     let shifted = [
         interface(14, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]),
-        packet_block(3, 54, &frame),
+        packet_block(3, 0, None, &frame),
     ]
     .concat();
     let mut option_beyond = vec![1, 0, 0, 0, 0, 0, 4, 0];
@@ -253,31 +231,35 @@ fn blocks() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         (
             "block_of_no_length.pcapng",
-            section(&[block(6, &[], 0), sound.clone()]),
+            section(&[block(6, &[], Some(0)), sound.clone()]),
         ),
         (
             "block_of_odd_length.pcapng",
-            section(&[block(6, &[0; 21], 33), sound.clone()]),
+            section(&[block(6, &[0; 21], Some(33)), sound.clone()]),
         ),
         (
             "block_of_all_length.pcapng",
-            section(&[block(6, &[0; 20], 0xffff_fffc), sound.clone()]),
+            section(&[block(6, &[0; 20], Some(0xffff_fffc)), sound.clone()]),
         ),
         (
             "block_too_short_for_a_packet.pcapng",
-            section(&[block(6, &[0; 4], 16), block(3, &[], 12), sound.clone()]),
+            section(&[
+                block(6, &[0; 4], Some(16)),
+                block(3, &[], Some(12)),
+                sound.clone(),
+            ]),
         ),
         (
             "packet_larger_than_its_block.pcapng",
-            section(&[packet_block(0, u32::MAX, &frame), sound.clone()]),
+            section(&[packet_block(0, 0, Some(u32::MAX), &frame), sound.clone()]),
         ),
         (
             "packet_of_no_interface.pcapng",
-            section(&[packet_block(u32::MAX, 54, &frame), sound.clone()]),
+            section(&[packet_block(u32::MAX, 0, None, &frame), sound.clone()]),
         ),
         (
             "option_beyond_its_block.pcapng",
-            section(&[block(1, &option_beyond, 24), sound.clone()]),
+            section(&[block(1, &option_beyond, Some(24)), sound.clone()]),
         ),
         ("extreme_times.pcapng", section(&[finest, binary, shifted])),
         ("sections_only.pcapng", headers),

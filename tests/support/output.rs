@@ -252,6 +252,18 @@ pub fn reassemble(capture: &Path, out: &Path, args: &[String]) -> Result<Results
     Results::read(out)
 }
 
+/// The arguments by which the work is divided: threads, bytes per batch, bytes per chunk.
+pub fn division<'a>(threads: &'a str, batch: &'a str, chunk: &'a str) -> [&'a str; 6] {
+    [
+        "-j",
+        threads,
+        "--batch-bytes",
+        batch,
+        "--chunk-bytes",
+        chunk,
+    ]
+}
+
 /// All files below a directory, by their path relative to it.
 pub fn files_below(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     fn collect(root: &Path, directory: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {

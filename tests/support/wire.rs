@@ -225,6 +225,24 @@ pub fn timestamp_option(value: u32, echo: u32) -> [u8; 12] {
     out
 }
 
+/// A packet of data from a port of 10.0.0.1 to port 80 of 10.0.0.2.
+pub fn data_packet(port: u16, seq: u32, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let packet = TcpPacket {
+        src: ([10, 0, 0, 1], port).into(),
+        dst: ([10, 0, 0, 2], 80).into(),
+        seq,
+        ack: 1,
+        flags: 0x18,
+        window: 1000,
+        options: &[],
+        payload,
+        ident: 1,
+    };
+    ip_packet(&packet, &mut out);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
