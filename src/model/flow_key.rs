@@ -260,6 +260,6 @@ mod tests {
     fn segments_stay_small() {
         // Millions of them are written and read once a batch.
         assert_eq!(size_of::<FlowKey>(), 44);
-        assert!(size_of::<crate::model::Segment>() <= 136);
+        assert!(size_of::<crate::model::Segment>() <= 128);
     }
 }

@@ -48,13 +48,20 @@ pub enum Payload {
     },
     /// Bytes that exist nowhere in the input in one piece: defragmented or decompressed.
     Owned {
-        /// The whole datagram.
-        buffer: Arc<[u8]>,
-        /// Where the payload begins in it.
-        start: u32,
+        /// Where they are. They are rare, and payload is kept by the million: hence a pointer.
+        held: Box<HeldBytes>,
         /// How many bytes.
         len: u32,
     },
+}
+
+/// Bytes in memory.
+#[derive(Clone, Debug)]
+pub struct HeldBytes {
+    /// The whole datagram.
+    buffer: Arc<[u8]>,
+    /// Where the payload begins in it.
+    start: u32,
 }
 
 impl Payload {
@@ -78,17 +85,19 @@ impl Payload {
         let bytes = buffer
             .get(start as usize..)
             .and_then(|rest| rest.get(..len as usize));
-        match bytes {
-            Some(bytes) if bytes.len() < buffer.len() / SHARE => Payload::Owned {
+        let held = match bytes {
+            Some(bytes) if bytes.len() < buffer.len() / SHARE => HeldBytes {
                 buffer: bytes.into(),
                 start: 0,
-                len,
             },
-            _ => Payload::Owned {
+            _ => HeldBytes {
                 buffer: Arc::clone(buffer),
                 start,
-                len,
             },
+        };
+        Payload::Owned {
+            held: Box::new(held),
+            len,
         }
     }
 
@@ -117,7 +126,9 @@ impl Payload {
                 at: at.advance(u64::from(skip)),
                 len: take,
             },
-            Payload::Owned { buffer, start, .. } => Payload::owned(buffer, start + skip, take),
+            Payload::Owned { held, .. } => {
+                Payload::owned(&held.buffer, held.start.saturating_add(skip), take)
+            }
         }
     }
 
@@ -125,9 +136,10 @@ impl Payload {
     pub fn bytes<'a>(&'a self, source: &'a (impl PayloadSource + ?Sized)) -> Cow<'a, [u8]> {
         match self {
             Payload::Input { at, len } => source.read(*at, *len),
-            Payload::Owned { buffer, start, len } => {
-                let start = *start as usize;
-                Cow::Borrowed(buffer.get(start..start + *len as usize).unwrap_or_default())
+            Payload::Owned { held, len } => {
+                let start = held.start as usize;
+                let bytes = held.buffer.get(start..start + *len as usize);
+                Cow::Borrowed(bytes.unwrap_or_default())
             }
         }
     }
@@ -177,11 +189,7 @@ mod tests {
         assert_eq!(&*whole.slice(1, 3).bytes(source), b"345");
         assert_eq!(&*whole.slice(4, 99).bytes(source), b"67");
         assert!(whole.slice(99, 1).is_empty());
-        let owned = Payload::Owned {
-            buffer: Arc::from(&b"abcdef"[..]),
-            start: 1,
-            len: 4,
-        };
+        let owned = Payload::owned(&Arc::from(&b"abcdef"[..]), 1, 4);
         assert_eq!(&*owned.slice(1, 2).bytes(source), b"cd");
         assert_eq!(&*owned.slice(3, 9).bytes(source), b"e");
     }

@@ -91,11 +91,7 @@ fn bytes_stand_at_their_position_in_any_order() {
     writer.data(piece(20_001, Direction::S2c, 2, 100, 1));
     writer.flush(&input).unwrap();
     writer.data(StreamData {
-        payload: Payload::Owned {
-            buffer: Arc::from(&b"xyz"[..]),
-            start: 1,
-            len: 1,
-        },
+        payload: Payload::owned(&Arc::from(&b"xyz"[..]), 1, 1),
         ..piece(20_001, Direction::C2s, 3, 0, 0)
     });
     writer.flow_ended(20_001);

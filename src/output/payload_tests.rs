@@ -32,11 +32,7 @@ enum Event {
 fn data(key: HalfKey, position: u64, bytes: std::ops::Range<usize>, owned: bool) -> StreamData {
     let (at, len) = (bytes.start as u64, u32::try_from(bytes.len()).unwrap());
     let payload = if owned {
-        Payload::Owned {
-            buffer: Arc::from(&input()[..]),
-            start: u32::try_from(at).unwrap(),
-            len,
-        }
+        Payload::owned(&Arc::from(&input()[..]), u32::try_from(at).unwrap(), len)
     } else {
         Payload::Input {
             at: InputPos::new(0, at),
@@ -563,11 +559,7 @@ fn parts_are_told_from_strangers() {
 
 #[test]
 fn a_payload_outside_its_buffer_is_an_error() {
-    let payload = Payload::Owned {
-        buffer: Arc::from(&b"abc"[..]),
-        start: 2,
-        len: 2,
-    };
+    let payload = Payload::owned(&Arc::from(&b"abc"[..]), 2, 2);
     let error = read_all(&payload, &input()).unwrap_err();
     assert!(matches!(error, OutputError::PayloadOutside), "{error}");
 }

@@ -11,6 +11,7 @@ use super::layout::{Layout, Placed};
 use super::notes::{Clash, Notes, Part, SHOWN_BYTES};
 use super::overlap::{Bounds, Difference, OverlapPolicy, difference};
 use super::ranges::{self, RangeSet};
+use super::seldom::Seldom;
 use crate::model::{Payload, PayloadSource, SegmentKind};
 
 /// Runs that may lie beyond the first hole. When there are more, that hole is final: no reordering
@@ -54,7 +55,7 @@ pub(super) struct Assembler {
     captured: RangeSet,
     history: History,
     /// Bounds of segments whose bytes may still be replaced, as they were sent.
-    rivals: VecDeque<Bounds>,
+    rivals: Seldom<VecDeque<Bounds>>,
     /// One past the highest offset that is settled.
     settled_end: u64,
     layout: Layout,
@@ -71,12 +72,8 @@ struct Newcomer<'a> {
 
 impl Newcomer<'_> {
     fn piece(&self, start: u64, end: u64, settled: bool) -> Piece {
-        Piece {
-            offset: start,
-            payload: sub(self.payload, self.bounds.0, start, end),
-            frame: self.frame,
-            settled,
-        }
+        let payload = sub(self.payload, self.bounds.0, start, end);
+        Piece::new(start, payload, self.frame, settled)
     }
 }
 
@@ -120,7 +117,7 @@ impl Assembler {
         }
         // A segment of which nothing stands is nobody's rival.
         if rules.policy.compares_bounds() && newcomer.gained {
-            self.rivals.push_back(newcomer.bounds);
+            self.rivals.get_mut().push_back(newcomer.bounds);
             self.forget_rivals();
         }
         outcome
@@ -179,7 +176,7 @@ impl Assembler {
     /// Forgets pieces while there are too many; they stand from then on.
     fn forget(&mut self, newest: u64, rules: &mut Rules<'_>) {
         while let Some(forgotten) = self.history.forget(newest) {
-            if !forgotten.settled {
+            if !forgotten.is_settled() {
                 self.settled_end = forgotten.end().max(self.settled_end);
                 self.layout.add(
                     forgotten.offset,
@@ -220,16 +217,19 @@ impl Assembler {
     /// Segments of which no byte can be replaced are nobody's rivals; neither are the oldest when
     /// there are more than pieces in the history.
     fn forget_rivals(&mut self) {
-        while let Some(&(_, end)) = self.rivals.front()
-            && (end <= self.settled_end || self.rivals.len() > HISTORY_PIECES)
+        let Some(rivals) = self.rivals.changed_mut() else {
+            return;
+        };
+        while let Some(&(_, end)) = rivals.front()
+            && (end <= self.settled_end || rivals.len() > HISTORY_PIECES)
         {
-            self.rivals.pop_front();
+            rivals.pop_front();
         }
     }
 
     /// The first hole, if it is final before its stream is: from then on it counts as captured.
     pub(super) fn take_final_hole(&mut self) -> Option<(u64, u64)> {
-        if self.captured.islands() <= OPEN_HOLES {
+        if self.captured.island_count() <= OPEN_HOLES {
             return None;
         }
         let hole = self.captured.holes(0, u64::MAX).next();
@@ -253,8 +253,9 @@ impl Assembler {
     /// Bytes of state beyond the struct itself.
     pub(super) fn memory(&self) -> usize {
         self.history.memory()
-            + self.rivals.capacity() * size_of::<Bounds>()
-            + self.captured.islands() * size_of::<(u64, u64)>()
+            + self.rivals.memory()
+            + self.rivals.changed().map_or(0, VecDeque::capacity) * size_of::<Bounds>()
+            + self.captured.memory()
             + self.layout.memory()
     }
 }
@@ -262,7 +263,7 @@ impl Assembler {
 /// A copy of what was captured before: compared with it, and perhaps put in its place.
 fn meet(
     history: &mut History,
-    rivals: &VecDeque<Bounds>,
+    rivals: &Seldom<VecDeque<Bounds>>,
     newcomer: &mut Newcomer<'_>,
     (start, stop): Bounds,
     rules: &mut Rules<'_>,
@@ -285,7 +286,7 @@ fn meet(
         same(rules.notes, at, from);
         at = to;
         verified += to - from;
-        let shares = if piece.settled || rules.policy.keeps_first() {
+        let shares = if piece.is_settled() || rules.policy.keeps_first() {
             vec![(from, to, false)]
         } else if rules.policy.compares_bounds() {
             let beaten = || beaten(newcomer.bounds, (start, stop), rivals, rules.policy);
@@ -309,7 +310,7 @@ fn meet(
                 continue;
             };
             conflicting += difference.bytes;
-            let (mut kept, mut refused) = ((old_bytes, old.frame), (new_bytes, new.frame));
+            let (mut kept, mut refused) = ((old_bytes, old.frame()), (new_bytes, new.frame()));
             if wins {
                 std::mem::swap(&mut kept, &mut refused);
                 winners.push(new);
@@ -351,11 +352,11 @@ fn shown(bytes: &[u8], difference: Difference) -> Box<[u8]> {
 fn beaten(
     newer: Bounds,
     (from, to): Bounds,
-    rivals: &VecDeque<Bounds>,
+    rivals: &Seldom<VecDeque<Bounds>>,
     policy: OverlapPolicy,
 ) -> RangeSet {
     let mut won = RangeSet::default();
-    for &older in rivals {
+    for &older in rivals.changed().into_iter().flatten() {
         if policy.newer_wins(older, newer) {
             won.insert(older.0.max(from), older.1.min(to), |_| ());
         }

@@ -9,6 +9,7 @@ use super::half_stream::{Context, HalfStream};
 use super::mirror::Mirror;
 use super::notes::Notes;
 use super::overlap::OverlapPolicy;
+use super::seldom::Seldom;
 use crate::model::{
     ClientBy, Conflict, Direction, Encapsulation, FlowKey, FrameRef, Gap, Payload, PayloadSource,
     Segment, SegmentFacts, SegmentPart, Side, SynFacts, Timestamp, Tunnel,
@@ -34,6 +35,17 @@ impl Phase {
     }
 }
 
+/// What the capture of a direction lacks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lacks {
+    /// Payload bytes cut by the snap length.
+    pub truncated_bytes: u64,
+    /// Gaps told so far.
+    pub gaps: u64,
+    /// Their bytes.
+    pub gap_bytes: u64,
+}
+
 /// One direction: the stream, and the counts that need no stream.
 #[derive(Debug)]
 pub(super) struct Half {
@@ -47,12 +59,8 @@ pub(super) struct Half {
     pub ip_bytes: u64,
     /// Captured payload bytes.
     pub payload_bytes: u64,
-    /// Payload bytes cut by the snap length.
-    pub truncated_bytes: u64,
-    /// Gaps told so far, and their bytes.
-    pub gaps: u64,
-    /// See `gaps`.
-    pub gap_bytes: u64,
+    /// What its capture lacks.
+    pub lacks: Seldom<Lacks>,
     /// What its SYN said.
     pub syn: Option<SynFacts>,
     /// A FIN that lies where the stream may end; a forged one far away closes nothing.
@@ -80,9 +88,7 @@ impl Half {
             packets: 0,
             ip_bytes: 0,
             payload_bytes: 0,
-            truncated_bytes: 0,
-            gaps: 0,
-            gap_bytes: 0,
+            lacks: Seldom::default(),
             syn: None,
             fin_seen: false,
             tcp_flags: 0,
@@ -97,7 +103,7 @@ impl Half {
 
     /// Memory beyond the struct itself, bytes.
     fn memory(&self) -> usize {
-        self.stream.memory() + self.analysis.memory()
+        self.stream.memory() + self.analysis.memory() + self.lacks.memory()
     }
 }
 
@@ -326,8 +332,9 @@ impl Connection {
         let (half, _) = self.halves_mut(side);
         for hole in around.notes.holes.drain(..) {
             let length = hole.end - hole.start;
-            half.gaps += 1;
-            half.gap_bytes += length;
+            let lacks = half.lacks.get_mut();
+            lacks.gaps += 1;
+            lacks.gap_bytes += length;
             around.sink.gap(Gap {
                 flow_id,
                 direction,
@@ -432,7 +439,9 @@ impl Connection {
         own.packets += 1;
         own.ip_bytes += u64::from(segment.ip_bytes);
         own.payload_bytes += u64::from(segment.payload.len());
-        own.truncated_bytes += u64::from(segment.truncated);
+        if segment.truncated > 0 {
+            own.lacks.get_mut().truncated_bytes += u64::from(segment.truncated);
+        }
         own.tcp_flags |= segment.flags.0;
         (own.window, own.window_on_syn) = (segment.window, segment.flags.syn());
         let copied = own.mirror.is_copy(segment);

@@ -293,7 +293,7 @@ impl HalfStream {
             (aside.head.capacity() + aside.wild.capacity()) * size_of::<Held>()
                 + owned(&aside.head)
                 + owned(&aside.wild)
-                + aside.truncated.islands() * size_of::<(u64, u64)>()
+                + aside.truncated.memory()
         });
         self.assembler.memory() + self.others.memory() + self.aside.memory() + aside
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::seldom::Seldom;
 use crate::model::Payload;
 
 /// Runs that may wait beyond a large hole before it is taken for final. Bounds what an attacker
@@ -38,14 +39,20 @@ pub(super) struct Elision {
 /// The layout of one half-stream's payload file.
 #[derive(Debug, Default)]
 pub(super) struct Layout {
+    /// Highest offset that has its place.
+    placed_end: u64,
+    /// Bytes placed or waiting.
+    kept: u64,
+    holes: Seldom<Holes>,
+}
+
+/// What holes make of a layout.
+#[derive(Debug, Default)]
+struct Holes {
     /// Runs whose place is not known, by offset.
     waiting: BTreeMap<u64, Payload>,
     elisions: Vec<Elision>,
-    /// Highest offset that has its place.
-    placed_end: u64,
-    /// Bytes placed or waiting, and bytes of holes that were left open when something behind them
-    /// was placed.
-    kept: u64,
+    /// Bytes of holes that were left open when something behind them was placed.
     open: u64,
     /// Bytes of buffers that waiting runs keep alive.
     owned: usize,
@@ -65,15 +72,18 @@ impl Layout {
         self.kept += end - offset;
         let hole = offset.saturating_sub(self.placed_end);
         if self.stays_open(hole, max_gap) {
-            self.open += hole;
+            if hole > 0 {
+                self.holes.get_mut().open += hole;
+            }
             self.placed_end = end.max(self.placed_end);
             place(self.placed(offset, run));
         } else {
-            self.owned += run.owned_len();
-            self.waiting.insert(offset, run);
+            let holes = self.holes.get_mut();
+            holes.owned += run.owned_len();
+            holes.waiting.insert(offset, run);
         }
         self.place_waiting(max_gap, place);
-        while self.waiting.len() > WAITING_RUNS {
+        while self.waiting() > WAITING_RUNS {
             self.close_first_hole();
             self.place_waiting(max_gap, place);
         }
@@ -82,7 +92,7 @@ impl Layout {
     /// Takes every hole for final and places what still waits.
     pub(super) fn finish(&mut self, max_gap: u64, place: &mut dyn FnMut(Placed)) {
         self.place_waiting(max_gap, place);
-        while !self.waiting.is_empty() {
+        while self.waiting() > 0 {
             self.close_first_hole();
             self.place_waiting(max_gap, place);
         }
@@ -90,50 +100,68 @@ impl Layout {
 
     /// The first closed hole that ends beyond `at`.
     pub(super) fn closed_hole_after(&self, at: u64) -> Option<Elision> {
-        let next = self.elisions.partition_point(|hole| hole.end <= at);
-        self.elisions.get(next).copied()
+        let elisions = &self.holes.changed()?.elisions;
+        let next = elisions.partition_point(|hole| hole.end <= at);
+        elisions.get(next).copied()
     }
 
     /// Bytes of state beyond the struct itself.
     pub(super) fn memory(&self) -> usize {
-        self.waiting.len() * size_of::<(u64, Payload)>()
-            + self.elisions.capacity() * size_of::<Elision>()
-            + self.owned
+        self.holes.changed().map_or(0, |holes| {
+            size_of::<Holes>()
+                + holes.waiting.len() * size_of::<(u64, Payload)>()
+                + holes.elisions.capacity() * size_of::<Elision>()
+                + holes.owned
+        })
+    }
+
+    /// How many runs wait.
+    fn waiting(&self) -> usize {
+        self.holes.changed().map_or(0, |holes| holes.waiting.len())
     }
 
     /// Whether a hole may stay open in the file: it is no larger than `max_gap`, and the file's
     /// holes together are no more than that and a multiple of what it keeps. Many holes, each of
     /// them small enough, would else make a file of terabytes from a capture of kilobytes.
     fn stays_open(&self, hole: u64, max_gap: u64) -> bool {
-        let allowed = if max_gap == 0 {
-            0
-        } else {
-            max_gap.saturating_add(self.kept.saturating_mul(OPEN_PER_KEPT))
-        };
-        hole <= max_gap && self.open.saturating_add(hole) <= allowed
+        if hole == 0 {
+            return true;
+        }
+        let open = self.holes.changed().map_or(0, |holes| holes.open);
+        let allowed = max_gap.saturating_add(self.kept.saturating_mul(OPEN_PER_KEPT));
+        hole <= max_gap && open.saturating_add(hole) <= allowed
     }
 
     fn place_waiting(&mut self, max_gap: u64, place: &mut dyn FnMut(Placed)) {
-        while let Some((&offset, _)) = self.waiting.first_key_value() {
+        loop {
+            let next = self
+                .holes
+                .changed()
+                .and_then(|holes| holes.waiting.first_key_value());
+            let Some((&offset, _)) = next else { return };
             let hole = offset.saturating_sub(self.placed_end);
             if !self.stays_open(hole, max_gap) {
-                break;
+                return;
             }
-            self.open += hole;
-            let Some((_, run)) = self.waiting.pop_first() else {
-                break;
+            let holes = self.holes.get_mut();
+            let Some((_, run)) = holes.waiting.pop_first() else {
+                return;
             };
-            self.owned = self.owned.saturating_sub(run.owned_len());
+            holes.open += hole;
+            holes.owned = holes.owned.saturating_sub(run.owned_len());
             self.placed_end = self.placed_end.max(offset + u64::from(run.len()));
             place(self.placed(offset, run));
         }
     }
 
     fn close_first_hole(&mut self) {
-        if let Some((&end, _)) = self.waiting.first_key_value() {
-            let start = self.placed_end;
-            let before = self.elisions.last().map_or(0, |hole| hole.total);
-            self.elisions.push(Elision {
+        let start = self.placed_end;
+        let Some(holes) = self.holes.changed_mut() else {
+            return;
+        };
+        if let Some((&end, _)) = holes.waiting.first_key_value() {
+            let before = holes.elisions.last().map_or(0, |hole| hole.total);
+            holes.elisions.push(Elision {
                 start,
                 end,
                 total: before + (end - start),
@@ -143,10 +171,12 @@ impl Layout {
     }
 
     fn placed(&self, offset: u64, payload: Payload) -> Placed {
-        let before = self.elisions.partition_point(|hole| hole.end <= offset);
+        let elisions = self.holes.changed().map_or(&[][..], |h| &h.elisions);
+        let before = elisions.partition_point(|hole| hole.end <= offset);
         let closed = before
             .checked_sub(1)
-            .map_or(0, |last| self.elisions[last].total);
+            .and_then(|last| elisions.get(last))
+            .map_or(0, |last| last.total);
         Placed {
             offset,
             position: offset - closed,

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::seldom::Seldom;
+
 /// A set of stream offsets.
 ///
 /// Invariant: `prefix` is the end of the range that starts at 0; `islands` (start → end) are
@@ -9,11 +11,14 @@ use std::collections::BTreeMap;
 ///
 /// A stream without loss lives in `prefix` alone and costs no allocation. Islands stand in a tree
 /// because a hostile capture can make as many as it has segments, in any order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct RangeSet {
     prefix: u64,
-    islands: BTreeMap<u64, u64>,
+    islands: Seldom<BTreeMap<u64, u64>>,
 }
+
+/// What islands are where there are none.
+static NO_ISLANDS: BTreeMap<u64, u64> = BTreeMap::new();
 
 /// A part of an inserted range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,7 +35,7 @@ impl RangeSet {
         if start >= end {
             return;
         }
-        if start <= self.prefix && self.islands.is_empty() {
+        if start <= self.prefix && self.islands().is_empty() {
             if start < self.prefix {
                 tell(Part::Seen(start, end.min(self.prefix)));
             }
@@ -44,6 +49,7 @@ impl RangeSet {
     }
 
     fn insert_among_islands(&mut self, start: u64, end: u64, mut tell: impl FnMut(Part)) {
+        let islands = self.islands.get_mut();
         let (mut merged_start, mut merged_end) = (start, end);
         let mut at = start;
         if at < self.prefix {
@@ -52,7 +58,7 @@ impl RangeSet {
             at = seen;
         }
         // The only island that can start before `start` and still matter is the nearest one.
-        if let Some((&s, &e)) = self.islands.range(..start).next_back()
+        if let Some((&s, &e)) = islands.range(..start).next_back()
             && e >= start
         {
             if e > at {
@@ -61,9 +67,9 @@ impl RangeSet {
             }
             merged_start = s;
             merged_end = merged_end.max(e);
-            self.islands.remove(&s);
+            islands.remove(&s);
         }
-        while let Some((&s, &e)) = self.islands.range(start..=end).next() {
+        while let Some((&s, &e)) = islands.range(start..=end).next() {
             if s > at {
                 tell(Part::Fresh(at, s));
                 at = s;
@@ -73,7 +79,7 @@ impl RangeSet {
                 at = e.min(end);
             }
             merged_end = merged_end.max(e);
-            self.islands.remove(&s);
+            islands.remove(&s);
         }
         if at < end {
             tell(Part::Fresh(at, end));
@@ -81,7 +87,7 @@ impl RangeSet {
         if merged_start <= self.prefix {
             self.prefix = self.prefix.max(merged_end);
         } else {
-            self.islands.insert(merged_start, merged_end);
+            islands.insert(merged_start, merged_end);
         }
     }
 
@@ -92,7 +98,7 @@ impl RangeSet {
 
     /// The end of the last range; 0 for the empty set.
     pub(super) fn end(&self) -> u64 {
-        self.islands
+        self.islands()
             .last_key_value()
             .map_or(self.prefix, |(_, &end)| end)
     }
@@ -101,7 +107,7 @@ impl RangeSet {
     pub(super) fn contains(&self, at: u64) -> bool {
         at < self.prefix
             || self
-                .islands
+                .islands()
                 .range(..=at)
                 .next_back()
                 .is_some_and(|(_, &e)| e > at)
@@ -110,10 +116,10 @@ impl RangeSet {
     /// The holes within `from..to`, ascending.
     pub(super) fn holes(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
         let mut at = from.max(self.prefix);
-        if let Some((_, &end)) = self.islands.range(..=at).next_back() {
+        if let Some((_, &end)) = self.islands().range(..=at).next_back() {
             at = at.max(end);
         }
-        let mut islands = self.islands.range(at.saturating_add(1)..);
+        let mut islands = self.islands().range(at.saturating_add(1)..);
         std::iter::from_fn(move || {
             if at >= to {
                 return None;
@@ -125,9 +131,18 @@ impl RangeSet {
         })
     }
 
-    /// How many islands there are; each costs memory.
-    pub(super) fn islands(&self) -> usize {
-        self.islands.len()
+    /// How many islands there are.
+    pub(super) fn island_count(&self) -> usize {
+        self.islands().len()
+    }
+
+    /// Bytes of memory beyond the struct itself.
+    pub(super) fn memory(&self) -> usize {
+        self.islands.memory() + self.islands().len() * size_of::<(u64, u64)>()
+    }
+
+    fn islands(&self) -> &BTreeMap<u64, u64> {
+        self.islands.changed().unwrap_or(&NO_ISLANDS)
     }
 }
 
@@ -155,7 +170,7 @@ mod tests {
             insert(&mut set, 3, 11),
             [Part::Seen(3, 9), Part::Fresh(9, 11)]
         );
-        assert_eq!((set.prefix(), set.islands()), (11, 0));
+        assert_eq!((set.prefix(), set.island_count()), (11, 0));
     }
 
     #[test]
@@ -176,7 +191,7 @@ mod tests {
         assert_eq!(set.holes(0, 40).collect::<Vec<_>>(), [(0, 5), (30, 40)]);
         assert_eq!(set.holes(6, 30).count(), 0);
         assert_eq!(insert(&mut set, 0, 5), [Part::Fresh(0, 5)]);
-        assert_eq!((set.prefix(), set.islands()), (30, 0));
+        assert_eq!((set.prefix(), set.island_count()), (30, 0));
     }
 
     proptest! {

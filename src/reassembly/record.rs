@@ -53,14 +53,15 @@ pub(super) fn finish(mut flow: Connection, unclosed: EndReason, around: &mut Sur
 fn half_record(flow: &Connection, side: Side, stream_span: u64) -> HalfRecord {
     let half = flow.half(side);
     let (bytes, counts) = (half.stream.bytes(), half.analysis.counts());
+    let lacks = half.lacks.get();
     HalfRecord {
         packets: half.packets,
         ip_bytes: half.ip_bytes,
         payload_bytes: half.payload_bytes,
         stream_bytes: bytes.unique,
         stream_span,
-        gap_bytes: half.gap_bytes,
-        gaps: half.gaps,
+        gap_bytes: lacks.gap_bytes,
+        gaps: lacks.gaps,
         retrans_packets: counts.retrans_packets,
         retrans_bytes: counts.retrans_bytes,
         ooo_packets: counts.ooo_packets,
@@ -72,7 +73,7 @@ fn half_record(flow: &Connection, side: Side, stream_span: u64) -> HalfRecord {
         rejected_bytes: bytes.rejected,
         limit_bytes: bytes.limited,
         unverified_bytes: bytes.unverified,
-        truncated_bytes: half.truncated_bytes,
+        truncated_bytes: lacks.truncated_bytes,
         syn: half.syn,
         tcp_flags: half.tcp_flags,
     }

@@ -329,11 +329,7 @@ fn fragments_that_lie_in_no_file_are_held_up_to_a_bound() {
     }
     let table = FragmentTable::new(TIMEOUT, PolicyMap::default());
     table.add(run.fragments.drain(..).map(|fragment| Fragment {
-        payload: Payload::Owned {
-            buffer: Arc::from([]),
-            start: 0,
-            len: LEN,
-        },
+        payload: Payload::owned(&Arc::from([]), 0, LEN),
         ..fragment
     }));
     table.complete(u64::from(COUNT), &[][..], &mut decoder);
