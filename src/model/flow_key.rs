@@ -151,8 +151,10 @@ impl FlowKey {
         FlowKey::new(source, destination, 6)
     }
 
+    #[inline]
     fn new(source: Endpoint, destination: Endpoint, version: u8) -> (FlowKey, Side) {
-        if source <= destination {
+        let order = |end: &Endpoint| (u128::from_be_bytes(end.addr), end.port);
+        if order(&source) <= order(&destination) {
             (
                 FlowKey {
                     lower: source,

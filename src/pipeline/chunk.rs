@@ -121,11 +121,13 @@ impl Chunk {
         let mut decoding = Decoding::new(config);
         let mut part = Part::new(window.file());
         let mut walker = Walker::new(window, start.clone(), stop_at);
-        let mut frames = walker.by_ref().peekable();
-        while let Some(frame) = frames.next() {
+        let mut turn = walker.next();
+        while let Some(frame) = turn {
+            let next = walker.next();
             part.first_ts = part.first_ts.earliest(frame.ts);
             part.last_ts = part.last_ts.max(frame.ts);
-            decoding.frame(&frame, frames.peek().map(|next| next.ts));
+            decoding.frame(&frame, next.as_ref().map(|next| next.ts));
+            turn = next;
         }
         let (end, walk) = walker.finish();
         part.first_frame = (walk.frames > 0).then_some(1);

@@ -12,7 +12,7 @@ use super::overlap::OverlapPolicy;
 use super::seldom::Seldom;
 use crate::model::{
     ClientBy, Conflict, Direction, Encapsulation, FlowKey, FrameRef, Gap, Payload, PayloadSource,
-    Segment, SegmentFacts, SegmentPart, Side, SynFacts, Timestamp, Tunnel,
+    Segment, SegmentFacts, SegmentPart, Side, SynFacts, TcpFlags, Timestamp, Tunnel,
 };
 
 /// How far a connection has come; decides which timeout applies.
@@ -284,6 +284,9 @@ impl Connection {
 
     /// How much the memory beyond the struct itself has grown since the last call, bytes.
     pub(super) fn grown(&mut self) -> isize {
+        if self.counted == 0 && self.is_plain() {
+            return 0;
+        }
         let now = self.memory();
         let before = std::mem::replace(&mut self.counted, now);
         self.counted
@@ -294,6 +297,20 @@ impl Connection {
     /// The memory beyond the struct itself at the last call of [`Connection::grown`], bytes.
     pub(super) const fn counted_memory(&self) -> usize {
         self.counted
+    }
+
+    /// Whether it holds nothing beyond the struct itself: asked of every segment of every flow.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        let plain = |half: &Half| {
+            half.stream.is_plain() & half.analysis.is_plain() & half.lacks.changed().is_none()
+        };
+        let [lower, upper] = &self.halves;
+        plain(lower)
+            & plain(upper)
+            & self.tracker.is_plain()
+            & self.encapsulation.is_none()
+            & self.candidate.is_none()
     }
 
     fn memory(&self) -> usize {
@@ -378,8 +395,21 @@ impl Connection {
         }
     }
 
-    /// What is known of a segment that has been counted.
-    fn facts(&mut self, segment: &Segment) -> SegmentFacts {
+    /// What is known of a segment that has been counted; without totals and times if nobody asks for
+    /// them.
+    fn facts(&mut self, segment: &Segment, all: bool) -> SegmentFacts {
+        if !all {
+            return SegmentFacts {
+                frame: segment.frame,
+                file_id: segment.file_id,
+                ts: segment.ts,
+                flags: segment.flags,
+                totals: [0; 2],
+                since_last_ns: None,
+                since_last_same_direction_ns: None,
+                elapsed_ns: None,
+            };
+        }
         let last = self.last_payload;
         if !segment.payload.is_empty() {
             self.last_payload = segment.ts;
@@ -481,10 +511,13 @@ impl Connection {
     /// Gives the segment to its half-stream, and its acknowledgement to the other. Returns the new
     /// holes that the acknowledgement passed.
     fn stream(&mut self, segment: &Segment, window: i64, around: &mut Surroundings<'_>) -> u32 {
-        let facts = self.facts(segment);
-        self.with_context(segment.from, window, around, |half, context| {
-            half.stream.segment(segment, facts, context);
-        });
+        // An acknowledgement alone has no place in the stream that it is sent on.
+        if segment.wire_len() > 0 || segment.flags.0 & !(TcpFlags::ACK | TcpFlags::PSH) != 0 {
+            let facts = self.facts(segment, around.notes.wants_fates);
+            self.with_context(segment.from, window, around, |half, context| {
+                half.stream.segment(segment, facts, context);
+            });
+        }
         // From here on rows may name this direction.
         self.named |= self.half(segment.from).stream.origin().is_some() || segment.flags.rst();
         // The acknowledgement of a RST is not trusted: it often is stale, and forged as easily.

@@ -244,16 +244,18 @@ impl FlowTable {
         }
     }
 
-    /// Takes a flow out.
-    pub(super) fn remove(&mut self, id: SlotId) -> Option<Connection> {
-        let flow = self.flows.place(id.0)?.take()?;
-        let head = self.heads.get_mut(id.0 as usize)?;
+    /// Forgets the flow in a slot.
+    pub(super) fn remove(&mut self, id: SlotId) {
+        let place = self.flows.place(id.0).filter(|place| place.is_some());
+        let (Some(place), Some(head)) = (place, self.heads.get_mut(id.0 as usize)) else {
+            return;
+        };
+        *place = None;
         head.class = None;
         if let Ok(entry) = self.index.find_entry(head.hash, |&at| at == id.0) {
             entry.remove();
         }
         self.free.push(id.0);
-        Some(flow)
     }
 
     /// The flow of this class that has been silent for longest, if it has been since `bound` or before,

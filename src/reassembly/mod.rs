@@ -309,28 +309,33 @@ impl Reassembler {
     /// Ends a flow. A candidate that nothing contradicted was an attempt of its own; any other
     /// was a stray of this flow.
     fn end(&mut self, slot: SlotId, reason: EndReason, around: &mut Surroundings<'_>) {
-        let Some(mut flow) = self.table.remove(slot) else {
+        let Some(flow) = self.table.get(slot) else {
             return;
         };
         self.memory = self.memory.saturating_sub(flow.counted_memory());
         self.stats.implausible_ends += flow.implausible_ends;
         self.stats.mirror_copies += flow.mirror_copies;
-        self.table.remember(&flow.key, flow.tuple_seq);
-        let Some(candidate) = flow.candidate.take() else {
-            record::finish(flow, reason, around);
-            return;
-        };
-        if candidate.contradicted {
-            self.stats.stray_syns += candidate.segments.len() as u64;
-            for syn in &candidate.segments {
+        let mut candidate = flow.candidate.take();
+        if let Some(stray) = candidate.take_if(|candidate| candidate.contradicted) {
+            self.stats.stray_syns += stray.segments.len() as u64;
+            for syn in &stray.segments {
                 flow.segment(&syn.segment, &syn.frames, around);
             }
-            record::finish(flow, reason, around);
-            return;
         }
-        let tuple_seq = flow.tuple_seq.saturating_add(1);
-        self.table.remember(&flow.key, tuple_seq);
-        record::finish(flow, EndReason::Reuse, around);
+        let own_reason = if candidate.is_some() {
+            EndReason::Reuse
+        } else {
+            reason
+        };
+        record::finish(flow, own_reason, around);
+        let (key, tuple_seq) = (flow.key, flow.tuple_seq);
+        self.table.remove(slot);
+        let Some(candidate) = candidate else {
+            self.table.remember(&key, tuple_seq);
+            return;
+        };
+        let tuple_seq = tuple_seq.saturating_add(1);
+        self.table.remember(&key, tuple_seq);
         if let Some(syn) = candidate.segments.first() {
             let mut attempt = self.connection(syn.arrival(), tuple_seq);
             for syn in &candidate.segments {
@@ -340,7 +345,7 @@ impl Reassembler {
                 EndReason::Idle => EndReason::HandshakeTimeout,
                 other => other,
             };
-            record::finish(attempt, unanswered, around);
+            record::finish(&mut attempt, unanswered, around);
         }
     }
 

@@ -6,12 +6,12 @@ use crate::model::{Direction, Encapsulation, EndReason, FlowRecord, HalfRecord, 
 /// Finishes a flow: the rest of its bytes and its gaps go to the sink, and then its row.
 ///
 /// `unclosed` is the reason where neither FIN nor RST closed the flow.
-pub(super) fn finish(mut flow: Connection, unclosed: EndReason, around: &mut Surroundings<'_>) {
+pub(super) fn finish(flow: &mut Connection, unclosed: EndReason, around: &mut Surroundings<'_>) {
     let mut halves = [HalfRecord::default(), HalfRecord::default()];
     let sides = [flow.client, flow.client.other()];
     for (side, direction) in sides.into_iter().zip(Direction::BOTH) {
         let stream_span = flow.finish_half(side, around);
-        halves[direction.index()] = half_record(&flow, side, stream_span);
+        halves[direction.index()] = half_record(flow, side, stream_span);
     }
     let end_reason = match flow.phase {
         Phase::Finished => EndReason::Fin,
@@ -46,6 +46,7 @@ pub(super) fn finish(mut flow: Connection, unclosed: EndReason, around: &mut Sur
         file_id: flow.file_id,
         encapsulation: flow
             .encapsulation
+            .take()
             .map_or_else(Encapsulation::default, |boxed| *boxed),
     });
 }
