@@ -146,7 +146,7 @@ impl History {
     /// Whether it holds nothing beyond the struct itself.
     #[inline]
     pub(super) fn is_plain(&self) -> bool {
-        !self.pieces.spilled() & (self.owned == 0)
+        !self.pieces.spilled() && self.owned == 0
     }
 
     /// Bytes of state beyond the struct itself.
