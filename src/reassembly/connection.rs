@@ -1,15 +1,13 @@
 //! One flow: its two half-streams, who is the client, and how far it has come.
 
-use super::analysis::Analysis;
 use super::assembler::Rules;
 use super::candidate::Candidate;
 use super::conn_state::{ConnTracker, Role};
 use super::event::{EventSink, FlowName, StreamData};
-use super::half_stream::{Context, HalfStream};
-use super::mirror::Mirror;
+use super::half::Half;
+use super::half_stream::Context;
 use super::notes::Notes;
 use super::overlap::OverlapPolicy;
-use super::seldom::Seldom;
 use crate::model::{
     ClientBy, Conflict, Direction, Encapsulation, FlowKey, FrameRef, Gap, Payload, PayloadSource,
     Segment, SegmentFacts, SegmentPart, Side, SynFacts, TcpFlags, Timestamp, Tunnel,
@@ -32,78 +30,6 @@ impl Phase {
     /// Whether the connection is over and only strays can follow.
     pub(super) const fn is_closed(self) -> bool {
         matches!(self, Phase::Finished | Phase::Reset)
-    }
-}
-
-/// What the capture of a direction lacks.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Lacks {
-    /// Payload bytes cut by the snap length.
-    pub truncated_bytes: u64,
-    /// Gaps told so far.
-    pub gaps: u64,
-    /// Their bytes.
-    pub gap_bytes: u64,
-}
-
-/// One direction: the stream, and the counts that need no stream.
-#[derive(Debug)]
-pub(super) struct Half {
-    /// Its bytes.
-    pub stream: HalfStream,
-    /// Wireshark's counts.
-    pub analysis: Analysis,
-    /// Segments.
-    pub packets: u64,
-    /// IP bytes.
-    pub ip_bytes: u64,
-    /// Captured payload bytes.
-    pub payload_bytes: u64,
-    /// What its capture lacks.
-    pub lacks: Seldom<Lacks>,
-    /// What its SYN said.
-    pub syn: Option<SynFacts>,
-    /// A FIN that lies where the stream may end; a forged one far away closes nothing.
-    fin_seen: bool,
-    /// All flags, or-ed.
-    pub tcp_flags: u8,
-    /// Last acknowledgement it sent.
-    pub last_ack: Option<u32>,
-    mirror: Mirror,
-    /// Which of two copies stands.
-    policy: OverlapPolicy,
-    /// When it sent payload last.
-    last_payload: Timestamp,
-    /// Last window it announced, unscaled.
-    window: u16,
-    /// That window was on a SYN, where it is never scaled (RFC 7323, 2.2).
-    window_on_syn: bool,
-}
-
-impl Half {
-    fn new(policy: OverlapPolicy) -> Half {
-        Half {
-            stream: HalfStream::default(),
-            analysis: Analysis::default(),
-            packets: 0,
-            ip_bytes: 0,
-            payload_bytes: 0,
-            lacks: Seldom::default(),
-            syn: None,
-            fin_seen: false,
-            tcp_flags: 0,
-            last_ack: None,
-            mirror: Mirror::default(),
-            policy,
-            last_payload: Timestamp::NONE,
-            window: 0,
-            window_on_syn: false,
-        }
-    }
-
-    /// Memory beyond the struct itself, bytes.
-    fn memory(&self) -> usize {
-        self.stream.memory() + self.analysis.memory() + self.lacks.memory()
     }
 }
 
@@ -302,12 +228,9 @@ impl Connection {
     /// Whether it holds nothing beyond the struct itself: asked of every segment of every flow.
     #[inline]
     fn is_plain(&self) -> bool {
-        let plain = |half: &Half| {
-            half.stream.is_plain() & half.analysis.is_plain() & half.lacks.changed().is_none()
-        };
         let [lower, upper] = &self.halves;
-        plain(lower)
-            & plain(upper)
+        lower.is_plain()
+            & upper.is_plain()
             & self.tracker.is_plain()
             & self.encapsulation.is_none()
             & self.candidate.is_none()

@@ -1,6 +1,7 @@
 //! Where one flow ends and the next on the same addresses and ports begins.
 
-use super::connection::{Connection, Half, Phase};
+use super::connection::{Connection, Phase};
+use super::half::Half;
 use crate::model::Segment;
 use crate::model::seq::distance;
 

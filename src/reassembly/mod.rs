@@ -11,6 +11,7 @@ mod conn_state;
 mod connection;
 pub mod event;
 mod flow_table;
+mod half;
 mod half_stream;
 mod held;
 mod history;

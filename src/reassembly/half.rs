@@ -1,0 +1,88 @@
+//! One direction of a flow: its stream, and the counts that need none.
+
+use super::analysis::Analysis;
+use super::half_stream::HalfStream;
+use super::mirror::Mirror;
+use super::overlap::OverlapPolicy;
+use super::seldom::Seldom;
+use crate::model::{SynFacts, Timestamp};
+
+/// What the capture of a direction lacks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lacks {
+    /// Payload bytes cut by the snap length.
+    pub truncated_bytes: u64,
+    /// Gaps told so far.
+    pub gaps: u64,
+    /// Their bytes.
+    pub gap_bytes: u64,
+}
+
+/// One direction: the stream, and the counts that need no stream.
+#[derive(Debug)]
+pub(super) struct Half {
+    /// Its bytes.
+    pub stream: HalfStream,
+    /// Wireshark's counts.
+    pub analysis: Analysis,
+    /// Segments.
+    pub packets: u64,
+    /// IP bytes.
+    pub ip_bytes: u64,
+    /// Captured payload bytes.
+    pub payload_bytes: u64,
+    /// What its capture lacks.
+    pub lacks: Seldom<Lacks>,
+    /// What its SYN said.
+    pub syn: Option<SynFacts>,
+    /// A FIN that lies where the stream may end; a forged one far away closes nothing.
+    pub fin_seen: bool,
+    /// All flags, or-ed.
+    pub tcp_flags: u8,
+    /// Last acknowledgement it sent.
+    pub last_ack: Option<u32>,
+    /// Tells copies that were delivered twice.
+    pub mirror: Mirror,
+    /// Which of two copies stands.
+    pub policy: OverlapPolicy,
+    /// When it sent payload last.
+    pub last_payload: Timestamp,
+    /// Last window it announced, unscaled.
+    pub window: u16,
+    /// That window was on a SYN, where it is never scaled (RFC 7323, 2.2).
+    pub window_on_syn: bool,
+}
+
+impl Half {
+    /// A direction without segments, for which copies are chosen so.
+    pub(super) fn new(policy: OverlapPolicy) -> Half {
+        Half {
+            stream: HalfStream::default(),
+            analysis: Analysis::default(),
+            packets: 0,
+            ip_bytes: 0,
+            payload_bytes: 0,
+            lacks: Seldom::default(),
+            syn: None,
+            fin_seen: false,
+            tcp_flags: 0,
+            last_ack: None,
+            mirror: Mirror::default(),
+            policy,
+            last_payload: Timestamp::NONE,
+            window: 0,
+            window_on_syn: false,
+        }
+    }
+
+    /// Memory beyond the struct itself, bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.stream.memory() + self.analysis.memory() + self.lacks.memory()
+    }
+
+    /// Whether it holds nothing beyond the struct itself.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.stream.is_plain() & self.analysis.is_plain() & self.lacks.changed().is_none()
+    }
+}
