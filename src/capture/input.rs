@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -277,6 +278,14 @@ impl Input {
         match self.first_ts {
             Timestamp::NONE => Timestamp::from_ns(i64::MAX),
             known => known,
+        }
+    }
+
+    /// The bytes of a range are hardly needed any more; whoever reads them nevertheless waits for them to be
+    /// mapped once more.
+    pub fn let_go(&self, range: Range<u64>) {
+        if let Source::Regular(file) = &self.bytes {
+            file.let_go(range);
         }
     }
 

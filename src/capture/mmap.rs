@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io;
 
-use memmap2::Mmap;
+use std::ops::Range;
+
+use memmap2::{Mmap, UncheckedAdvice};
 
 /// Maps the whole of `file`, read-only.
 ///
@@ -26,4 +28,39 @@ pub(super) fn map(file: &File) -> io::Result<Mmap> {
     // SAFETY: the map is read-only and private to this process; that no other process changes the
     // file is assumed and cannot be checked, see above.
     unsafe { Mmap::map(file) }
+}
+
+/// Gives the memory of a range back to the system, as far as it is of this map alone: the file's bytes stay
+/// in the cache of the system, and are there again when they are asked for. That it cannot be done is no
+/// error: then it is done with the whole map, at the end.
+#[expect(unsafe_code, reason = "other maps than this one would lose bytes")]
+pub(super) fn let_go(map: &Mmap, range: Range<usize>) {
+    if range.start < range.end && range.end <= map.len() {
+        // SAFETY: the map is read-only and of a file, so whoever reads the range again sees the bytes of the
+        // file, as before; references into it stay valid.
+        let done = unsafe {
+            map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len())
+        };
+        drop(done);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn what_was_let_go_of_is_there_again() {
+        let bytes: Vec<u8> = (0..100_000u32)
+            .map(|at| at.to_le_bytes()[0] ^ 0x5a)
+            .collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes).unwrap();
+        let map = map(&file).unwrap();
+        assert_eq!(&map[..], &bytes[..]);
+        let_go(&map, 5_000..90_000);
+        let_go(&map, 90_000..100_001);
+        assert_eq!(&map[..], &bytes[..]);
+    }
 }

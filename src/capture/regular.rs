@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -132,6 +133,14 @@ impl Regular {
                 Cow::Borrowed(rest),
                 Some(ends_early(from + len as u64, self.len)),
             ),
+        }
+    }
+
+    /// The bytes of a range are hardly needed any more.
+    pub(super) fn let_go(&self, range: Range<u64>) {
+        let bound = |at: u64| usize::try_from(at.min(self.len)).unwrap_or(usize::MAX);
+        if let Some(map) = self.map.get() {
+            mmap::let_go(map, bound(range.start)..bound(range.end));
         }
     }
 

@@ -6,6 +6,7 @@
 //! output.
 
 mod batch;
+mod behind;
 mod chunk;
 mod memory;
 mod merge;

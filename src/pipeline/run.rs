@@ -9,6 +9,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use super::batch::{Join, JoinedBatch};
+use super::behind::Behind;
 use super::report::{self, RunReport};
 use super::source::Source;
 use super::tables::Tables;
@@ -167,6 +168,7 @@ impl Run<'_> {
         let inputs = self.inputs;
         let total_bytes = inputs.list().iter().map(Input::file_len).sum();
         let mut source = Source::new(inputs, self.config);
+        let mut behind = Behind::new(inputs);
         let mut ahead = source.next()?;
         // Rows of earlier epochs may be written.
         let mut epoch = 0;
@@ -186,7 +188,7 @@ impl Run<'_> {
                                 source.next()
                             }
                         },
-                        || tables.write_before((epoch, 0)),
+                        || rayon::join(|| tables.write_before((epoch, 0)), || behind.let_go()).0,
                     )
                 },
             );
@@ -197,6 +199,7 @@ impl Run<'_> {
             tabled?;
             epoch = self.join.frames / EPOCH_FRAMES;
             self.hand_over();
+            behind.passed(&joined);
             (control.progress)(Progress {
                 bytes: joined.bytes_done,
                 total_bytes,
@@ -212,7 +215,8 @@ impl Run<'_> {
         } else {
             EndReason::Eof
         };
-        self.end_flows(reason)?;
+        let (ended, ()) = rayon::join(|| self.end_flows(reason), || behind.let_go_of_all());
+        ended?;
         let stats = self.workers.iter().map(Worker::stats).collect();
         let mut payload = PayloadTotals::default();
         for worker in &self.workers {
