@@ -3,6 +3,7 @@
 use super::batch::JoinedBatch;
 use super::chunk::Frames;
 use crate::capture::Inputs;
+use crate::config::PayloadMode;
 
 /// Lets go of what was scanned, so that a mapped capture larger than memory pushes nothing else out, and so
 /// that pages are taken from the map by threads beside others: at the end one alone would do it for all.
@@ -12,16 +13,19 @@ pub(super) struct Behind<'input> {
     gone: Vec<u64>,
     /// Up to where each is done with.
     done: Vec<u64>,
+    is_wanted: bool,
 }
 
 impl<'input> Behind<'input> {
-    /// Nothing has been scanned.
-    pub(super) fn new(inputs: &'input Inputs) -> Behind<'input> {
+    /// Nothing has been scanned. The rows of a payload table wait by reference for long, and their bytes would
+    /// only have to be mapped again.
+    pub(super) fn new(inputs: &'input Inputs, payload: PayloadMode) -> Behind<'input> {
         let none = vec![0; inputs.list().len()];
         Behind {
             inputs,
             gone: none.clone(),
             done: none,
+            is_wanted: payload != PayloadMode::Parquet,
         }
     }
 
@@ -39,6 +43,9 @@ impl<'input> Behind<'input> {
 
     /// Lets go of what is done with.
     pub(super) fn let_go(&mut self) {
+        if !self.is_wanted {
+            return;
+        }
         let files = self.inputs.list().iter().zip(&mut self.gone);
         for ((input, gone), &done) in files.zip(&self.done) {
             if *gone < done {

@@ -168,7 +168,7 @@ impl Run<'_> {
         let inputs = self.inputs;
         let total_bytes = inputs.list().iter().map(Input::file_len).sum();
         let mut source = Source::new(inputs, self.config);
-        let mut behind = Behind::new(inputs);
+        let mut behind = Behind::new(inputs, self.config.payload.mode);
         let mut ahead = source.next()?;
         // Rows of earlier epochs may be written.
         let mut epoch = 0;
