@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-
 use std::ops::Range;
 
 use memmap2::{Mmap, UncheckedAdvice};

@@ -114,6 +114,11 @@ impl Segment {
         self.frame | (self.ordinal as u64) << FRAME_BITS
     }
 
+    /// Whether it takes up sequence numbers, of which a RST has none of its own (RFC 9293, 3.4).
+    pub fn occupies(&self) -> bool {
+        self.wire_len() > 0 || self.flags.syn() || self.flags.fin()
+    }
+
     /// Payload bytes on the wire: captured and cut off.
     pub fn wire_len(&self) -> u32 {
         self.payload.len().saturating_add(self.truncated)

@@ -163,7 +163,7 @@ struct Run<'run> {
 
 impl Run<'_> {
     /// While one batch is reassembled, the next is decoded (or after that, where nothing of it has
-    /// arrived yet), and what came of the last one goes to the tables.
+    /// arrived yet), what came of the last one goes to the tables, and what was scanned is let go of.
     fn all(mut self, control: &mut Control<'_>) -> Result<report::Finished, RunError> {
         let inputs = self.inputs;
         let total_bytes = inputs.list().iter().map(Input::file_len).sum();

@@ -112,8 +112,8 @@ impl Analysis {
             self.duplicates_in_row = 0;
         }
 
-        let occupies = len > 0 || flags.syn() || flags.fin();
-        if occupies && ahead.is_some_and(|ahead| ahead < 0) && !keepalive && !flags.rst() {
+        if segment.occupies() && ahead.is_some_and(|ahead| ahead < 0) && !keepalive && !flags.rst()
+        {
             self.behind(segment, reverse, initial_rtt);
         }
         if !probe && !flags.rst() {

@@ -10,7 +10,7 @@ use super::notes::Notes;
 use super::overlap::OverlapPolicy;
 use crate::model::{
     ClientBy, Conflict, Direction, Encapsulation, FlowKey, FrameRef, Gap, Payload, PayloadSource,
-    Segment, SegmentFacts, SegmentPart, Side, SynFacts, TcpFlags, Timestamp, Tunnel,
+    Segment, SegmentFacts, SegmentPart, Side, SynFacts, Timestamp, Tunnel,
 };
 
 /// How far a connection has come; decides which timeout applies.
@@ -321,17 +321,18 @@ impl Connection {
     /// What is known of a segment that has been counted; without totals and times if nobody asks for
     /// them.
     fn facts(&mut self, segment: &Segment, all: bool) -> SegmentFacts {
+        let facts = SegmentFacts {
+            frame: segment.frame,
+            file_id: segment.file_id,
+            ts: segment.ts,
+            flags: segment.flags,
+            totals: [0; 2],
+            since_last_ns: None,
+            since_last_same_direction_ns: None,
+            elapsed_ns: None,
+        };
         if !all {
-            return SegmentFacts {
-                frame: segment.frame,
-                file_id: segment.file_id,
-                ts: segment.ts,
-                flags: segment.flags,
-                totals: [0; 2],
-                since_last_ns: None,
-                since_last_same_direction_ns: None,
-                elapsed_ns: None,
-            };
+            return facts;
         }
         let last = self.last_payload;
         if !segment.payload.is_empty() {
@@ -346,14 +347,11 @@ impl Connection {
             own.last_payload = segment.ts;
         }
         SegmentFacts {
-            frame: segment.frame,
-            file_id: segment.file_id,
-            ts: segment.ts,
-            flags: segment.flags,
             totals,
             since_last_ns: segment.ts.since(last),
             since_last_same_direction_ns: segment.ts.since(last_own),
             elapsed_ns: segment.ts.since(first),
+            ..facts
         }
     }
 
@@ -435,7 +433,7 @@ impl Connection {
     /// holes that the acknowledgement passed.
     fn stream(&mut self, segment: &Segment, window: i64, around: &mut Surroundings<'_>) -> u32 {
         // An acknowledgement alone has no place in the stream that it is sent on.
-        if segment.wire_len() > 0 || segment.flags.0 & !(TcpFlags::ACK | TcpFlags::PSH) != 0 {
+        if segment.occupies() {
             let facts = self.facts(segment, around.notes.wants_fates);
             self.with_context(segment.from, window, around, |half, context| {
                 half.stream.segment(segment, facts, context);

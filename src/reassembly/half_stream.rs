@@ -353,6 +353,9 @@ impl HalfStream {
     }
 
     fn reject(&mut self, held: &Held, notes: &mut Notes) {
+        if held.payload.is_empty() {
+            return;
+        }
         self.others.get_mut().rejected += u64::from(held.payload.len());
         held.reject(notes);
     }

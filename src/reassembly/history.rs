@@ -44,6 +44,10 @@ impl Piece {
         self.tag & 1 != 0
     }
 
+    fn settle(&mut self) {
+        self.tag |= 1;
+    }
+
     /// One past its last offset.
     pub(super) fn end(&self) -> u64 {
         self.offset + u64::from(self.payload.len())
@@ -132,13 +136,13 @@ impl History {
         let next = self.pieces.get_mut(self.gone as usize + at);
         let next = next.filter(|p| p.offset < bound)?;
         if next.end() <= bound {
-            next.tag |= 1;
+            next.settle();
             return Some(next.clone());
         }
         let whole = self.remove(at)?;
         self.insert(at, whole.part(bound, whole.end()));
         let mut head = whole.part(whole.offset, bound);
-        head.tag |= 1;
+        head.settle();
         self.insert(at, head.clone());
         Some(head)
     }

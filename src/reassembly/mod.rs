@@ -323,21 +323,17 @@ impl Reassembler {
                 flow.segment(&syn.segment, &syn.frames, around);
             }
         }
-        let own_reason = if candidate.is_some() {
-            EndReason::Reuse
-        } else {
-            reason
-        };
+        let (key, mut tuple_seq, mut own_reason) = (flow.key, flow.tuple_seq, reason);
+        if candidate.is_some() {
+            tuple_seq = tuple_seq.saturating_add(1);
+            own_reason = EndReason::Reuse;
+        }
         record::finish(flow, own_reason, around);
-        let (key, tuple_seq) = (flow.key, flow.tuple_seq);
         self.table.remove(slot);
-        let Some(candidate) = candidate else {
-            self.table.remember(&key, tuple_seq);
-            return;
-        };
-        let tuple_seq = tuple_seq.saturating_add(1);
         self.table.remember(&key, tuple_seq);
-        if let Some(syn) = candidate.segments.first() {
+        if let Some(candidate) = candidate
+            && let Some(syn) = candidate.segments.first()
+        {
             let mut attempt = self.connection(syn.arrival(), tuple_seq);
             for syn in &candidate.segments {
                 attempt.segment(&syn.segment, &syn.frames, around);
