@@ -66,13 +66,8 @@ impl Analysis {
         self.counts.get()
     }
 
-    /// Whether it holds nothing beyond the struct itself.
-    #[inline]
-    pub(super) fn is_plain(&self) -> bool {
-        self.counts.changed().is_none()
-    }
-
     /// Memory beyond the struct itself, bytes.
+    #[inline]
     pub(super) fn memory(&self) -> usize {
         self.counts.memory()
     }

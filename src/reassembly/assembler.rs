@@ -250,16 +250,8 @@ impl Assembler {
         hole.is_some_and(|hole| hole.start <= start)
     }
 
-    /// Whether it holds nothing beyond the struct itself.
-    #[inline]
-    pub(super) fn is_plain(&self) -> bool {
-        self.history.is_plain()
-            & self.rivals.changed().is_none()
-            & self.captured.is_plain()
-            & self.layout.is_plain()
-    }
-
     /// Bytes of state beyond the struct itself.
+    #[inline]
     pub(super) fn memory(&self) -> usize {
         self.history.memory()
             + self.rivals.memory()

@@ -183,13 +183,8 @@ impl ConnTracker {
         }
     }
 
-    /// Whether it holds nothing beyond the struct itself.
-    #[inline]
-    pub(super) fn is_plain(&self) -> bool {
-        self.history.rest.changed().is_none()
-    }
-
     /// Memory beyond the struct itself, bytes.
+    #[inline]
     pub(super) fn memory(&self) -> usize {
         self.history.rest.memory() + self.history.rest.changed().map_or(0, Vec::capacity)
     }

@@ -210,9 +210,6 @@ impl Connection {
 
     /// How much the memory beyond the struct itself has grown since the last call, bytes.
     pub(super) fn grown(&mut self) -> isize {
-        if self.counted == 0 && self.is_plain() {
-            return 0;
-        }
         let now = self.memory();
         let before = std::mem::replace(&mut self.counted, now);
         self.counted
@@ -225,17 +222,7 @@ impl Connection {
         self.counted
     }
 
-    /// Whether it holds nothing beyond the struct itself: asked of every segment of every flow.
     #[inline]
-    fn is_plain(&self) -> bool {
-        let [lower, upper] = &self.halves;
-        lower.is_plain()
-            & upper.is_plain()
-            & self.tracker.is_plain()
-            & self.encapsulation.is_none()
-            & self.candidate.is_none()
-    }
-
     fn memory(&self) -> usize {
         let candidate = self.candidate.as_ref().map_or(0, |c| c.memory());
         let encapsulation = self.encapsulation.as_ref().map_or(0, |encapsulation| {

@@ -76,13 +76,8 @@ impl Half {
     }
 
     /// Memory beyond the struct itself, bytes.
+    #[inline]
     pub(super) fn memory(&self) -> usize {
         self.stream.memory() + self.analysis.memory() + self.lacks.memory()
-    }
-
-    /// Whether it holds nothing beyond the struct itself.
-    #[inline]
-    pub(super) fn is_plain(&self) -> bool {
-        self.stream.is_plain() & self.analysis.is_plain() & self.lacks.changed().is_none()
     }
 }

@@ -285,13 +285,8 @@ impl HalfStream {
         span
     }
 
-    /// Whether it holds nothing beyond the struct itself.
-    #[inline]
-    pub(super) fn is_plain(&self) -> bool {
-        self.assembler.is_plain() & self.others.changed().is_none() & self.aside.changed().is_none()
-    }
-
     /// Bytes of state beyond the struct itself.
+    #[inline]
     pub(super) fn memory(&self) -> usize {
         let aside = self.aside.changed().map_or(0, |aside| {
             let owned =

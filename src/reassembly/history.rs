@@ -147,13 +147,8 @@ impl History {
         Some(head)
     }
 
-    /// Whether it holds nothing beyond the struct itself.
-    #[inline]
-    pub(super) fn is_plain(&self) -> bool {
-        !self.pieces.spilled() && self.owned == 0
-    }
-
     /// Bytes of state beyond the struct itself.
+    #[inline]
     pub(super) fn memory(&self) -> usize {
         let pieces = if self.pieces.spilled() {
             self.pieces.capacity() * size_of::<Piece>()

@@ -105,13 +105,8 @@ impl Layout {
         elisions.get(next).copied()
     }
 
-    /// Whether it holds nothing beyond the struct itself.
-    #[inline]
-    pub(super) fn is_plain(&self) -> bool {
-        self.holes.changed().is_none()
-    }
-
     /// Bytes of state beyond the struct itself.
+    #[inline]
     pub(super) fn memory(&self) -> usize {
         self.holes.changed().map_or(0, |holes| {
             size_of::<Holes>()

@@ -136,13 +136,8 @@ impl RangeSet {
         self.islands().len()
     }
 
-    /// Whether it holds nothing beyond the struct itself.
-    #[inline]
-    pub(super) fn is_plain(&self) -> bool {
-        self.islands.changed().is_none()
-    }
-
     /// Bytes of memory beyond the struct itself.
+    #[inline]
     pub(super) fn memory(&self) -> usize {
         self.islands.memory() + self.islands().len() * size_of::<(u64, u64)>()
     }
