@@ -3,16 +3,17 @@
 
 #![expect(unsafe_code, reason = "an allocator that counts is one")]
 
+mod support;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use bulkreasm::config::{PolicyMap, ReassemblyConfig, Timeouts};
 use bulkreasm::model::{
-    Conflict, Encapsulation, Endpoint, FlowKey, FlowRecord, FrameRef, Gap, InputPos, Payload,
-    Segment, SegmentPart, Side, SynOptions, TcpFlags, Timestamp,
+    Encapsulation, Endpoint, FlowKey, InputPos, Payload, Segment, Side, SynOptions, TcpFlags,
+    Timestamp,
 };
-use bulkreasm::reassembly::event::{EventSink, StreamData};
 use bulkreasm::reassembly::{Arrival, Reassembler};
+use support::reassembler::{Told, reassembler};
 
 thread_local! {
     /// Of this thread: how often memory was asked for, and bytes that were and were not given back.
@@ -45,23 +46,6 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Counts bytes, keeps nothing.
-#[derive(Default)]
-struct Told {
-    bytes: u64,
-}
-
-impl EventSink for Told {
-    fn frames(&mut self, _: u64, _: &[FrameRef]) {}
-    fn data(&mut self, data: StreamData) {
-        self.bytes += u64::from(data.payload.len());
-    }
-    fn gap(&mut self, _: Gap) {}
-    fn conflict(&mut self, _: Conflict) {}
-    fn segment(&mut self, _: SegmentPart) {}
-    fn flow(&mut self, _: FlowRecord) {}
-}
-
 /// Bytes of a segment's payload.
 const LEN: u32 = 1000;
 
@@ -74,14 +58,7 @@ struct Shard {
 impl Shard {
     fn new() -> Shard {
         Shard {
-            core: Reassembler::new(ReassemblyConfig {
-                timeouts: Timeouts::default(),
-                max_gap: 16 << 20,
-                shard_memory: 1 << 40,
-                overlap: PolicyMap::default(),
-                max_stream_bytes: u64::MAX,
-                segments: false,
-            }),
+            core: reassembler(1 << 40),
             told: Told::default(),
             frame: 0,
         }

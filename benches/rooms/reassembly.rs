@@ -2,46 +2,14 @@
 
 use std::hint::black_box;
 
-use bulkreasm::config::{PolicyMap, ReassemblyConfig, Timeouts};
 use bulkreasm::decode::EncapsulationTable;
-use bulkreasm::model::{
-    Conflict, EndReason, FlowRecord, FrameRef, Gap, PayloadSource, Segment, SegmentPart, Timestamp,
-};
-use bulkreasm::reassembly::event::{EventSink, StreamData};
-use bulkreasm::reassembly::{Arrival, Reassembler};
+use bulkreasm::model::{EndReason, PayloadSource, Segment, Timestamp};
+use bulkreasm::reassembly::Arrival;
 use criterion::{Criterion, Throughput};
 
 use crate::sample::{Sample, Segments, decode, shapes};
 use crate::support::generator::config::{Config, Profile};
-
-/// Counts what the core tells, and keeps the records if asked to.
-#[derive(Default)]
-pub struct Told {
-    pub bytes: u64,
-    pub flows: u64,
-    pub records: Option<Vec<FlowRecord>>,
-}
-
-impl EventSink for Told {
-    fn frames(&mut self, _: u64, _: &[FrameRef]) {}
-
-    fn data(&mut self, data: StreamData) {
-        self.bytes += u64::from(data.payload.len());
-    }
-
-    fn gap(&mut self, _: Gap) {}
-
-    fn conflict(&mut self, _: Conflict) {}
-
-    fn segment(&mut self, _: SegmentPart) {}
-
-    fn flow(&mut self, record: FlowRecord) {
-        self.flows += 1;
-        if let Some(records) = &mut self.records {
-            records.push(record);
-        }
-    }
-}
+use crate::support::reassembler::{Told, reassembler};
 
 /// Runs the core over all segments as one shard.
 pub fn reassemble(
@@ -50,14 +18,7 @@ pub fn reassemble(
     input: &impl PayloadSource,
     told: &mut Told,
 ) {
-    let mut core = Reassembler::new(ReassemblyConfig {
-        timeouts: Timeouts::default(),
-        max_gap: 16 << 20,
-        shard_memory: 1 << 30,
-        overlap: PolicyMap::default(),
-        max_stream_bytes: u64::MAX,
-        segments: false,
-    });
+    let mut core = reassembler(1 << 30);
     for segment in segments {
         let arrival = Arrival {
             segment,

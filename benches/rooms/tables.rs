@@ -4,9 +4,10 @@ use bulkreasm::config::PayloadMode;
 use bulkreasm::output::{FlowRow, FlowTableWriter, FooterFacts, OutputDir, TableSummary};
 use criterion::{BatchSize, Criterion, Throughput};
 
-use crate::reassembly::{Told, reassemble};
+use crate::reassembly::reassemble;
 use crate::sample::{Sample, Segments, decode};
 use crate::support::generator::config::{Config, Profile};
+use crate::support::reassembler::Told;
 
 /// Flows to write: a few chunks of rows.
 const FLOWS: u64 = 20_000;

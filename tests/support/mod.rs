@@ -31,6 +31,7 @@ pub mod output;
 pub mod payload;
 pub mod prng;
 pub mod range_set;
+pub mod reassembler;
 pub mod scenario;
 pub mod truth;
 pub mod wire;
