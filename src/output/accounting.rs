@@ -199,13 +199,15 @@ impl Accounting {
     }
 
     /// Counts conflicts whose rows are written.
-    pub fn add_conflicts(&mut self, conflicts: &[Conflict]) {
-        self.conflicts.rows += conflicts.len() as u64;
-        self.conflicts.bytes_in_rows += conflicts.iter().map(|c| c.differing).sum::<u64>();
+    pub fn add_conflicts<'a>(&mut self, conflicts: impl IntoIterator<Item = &'a Conflict>) {
+        for conflict in conflicts {
+            self.conflicts.rows += 1;
+            self.conflicts.bytes_in_rows += conflict.differing;
+        }
     }
 
     /// Counts gaps whose rows are written.
-    pub fn add_gaps(&mut self, gaps: &[Gap]) {
+    pub fn add_gaps<'a>(&mut self, gaps: impl IntoIterator<Item = &'a Gap>) {
         for gap in gaps {
             self.gaps.count += 1;
             self.gaps.bytes += gap.length;

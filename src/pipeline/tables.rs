@@ -20,8 +20,8 @@ pub(super) struct Tables {
     segments: Option<SegmentTableWriter>,
     /// Of each input, whether its bytes lie in its file as they were captured.
     as_captured: Vec<bool>,
-    /// By epoch.
-    waiting: BTreeMap<u64, Rows>,
+    /// By epoch, as they came from the shards. Rows are large and never moved.
+    waiting: BTreeMap<u64, Vec<Rows>>,
     accounting: Accounting,
 }
 
@@ -73,12 +73,8 @@ impl Tables {
 
     /// Takes rows from one shard.
     pub(super) fn add(&mut self, rows: Vec<(u64, Rows)>) {
-        for (epoch, mut rows) in rows {
-            let waiting = self.waiting.entry(epoch).or_default();
-            waiting.flows.append(&mut rows.flows);
-            waiting.gaps.append(&mut rows.gaps);
-            waiting.conflicts.append(&mut rows.conflicts);
-            waiting.segments.append(&mut rows.segments);
+        for (epoch, rows) in rows {
+            self.waiting.entry(epoch).or_default().push(rows);
         }
     }
 
@@ -89,59 +85,59 @@ impl Tables {
             if *entry.key() >= bound.0 {
                 break;
             }
-            let rows = entry.remove();
-            self.write(rows)?;
+            let parts = entry.remove();
+            self.write(parts)?;
         }
-        if let Some(rows) = self.waiting.get_mut(&bound.0)
+        if let Some(parts) = self.waiting.get_mut(&bound.0)
             && bound.1 > 0
         {
-            let rows = rows.take_before(bound.1);
-            self.write(rows)?;
+            let below = parts.iter_mut().map(|rows| rows.take_before(bound.1));
+            let below = below.collect();
+            parts.retain(|rows| !rows.is_empty());
+            self.write(below)?;
         }
         Ok(())
     }
 
     /// Writes rows of one epoch. Those of a flow come from one shard and keep its order where nothing
     /// else tells them apart.
-    fn write(&mut self, rows: Rows) -> Result<(), OutputError> {
-        let Rows {
-            mut flows,
-            mut gaps,
-            mut conflicts,
-            mut segments,
-        } = rows;
-        // Rows are large, so they are moved only once they know where to.
-        flows.sort_by_cached_key(|row| row.record.flow_id);
-        gaps.sort_by_key(|gap| (gap.flow_id, gap.direction.index(), gap.offset));
-        conflicts.sort_by_key(|c| {
-            // A later frame's decision comes after an earlier one's.
-            let frame = c.kept_frame.max(c.refused_frame);
-            (c.flow_id, c.direction.index(), frame, c.offset)
-        });
-        segments.sort_by_key(|part| (part.flow_id, part.facts.frame, part.offset));
+    fn write(&mut self, mut parts: Vec<Rows>) -> Result<(), OutputError> {
+        for part in parts.iter_mut().flat_map(|rows| &mut rows.segments) {
+            let file = self.as_captured.get(usize::from(part.facts.file_id));
+            part.file_offset = part.file_offset.filter(|_| file == Some(&true));
+        }
+        let parts = &parts;
+        let flows = in_order(parts, |rows| &rows.flows, |row| row.record.flow_id);
+        let gaps = in_order(
+            parts,
+            |rows| &rows.gaps,
+            |gap| (gap.flow_id, gap.direction.index(), gap.offset),
+        );
+        let conflicts = in_order(
+            parts,
+            |rows| &rows.conflicts,
+            |c| {
+                // A later frame's decision comes after an earlier one's.
+                let frame = c.kept_frame.max(c.refused_frame);
+                (c.flow_id, c.direction.index(), frame, c.offset)
+            },
+        );
+        let segments = in_order(
+            parts,
+            |rows| &rows.segments,
+            |part| (part.flow_id, part.facts.frame, part.offset),
+        );
         self.accounting
             .add_flows(flows.iter().map(|row| &row.record));
-        self.accounting.add_gaps(&gaps);
-        self.accounting.add_conflicts(&conflicts);
-        if !flows.is_empty() {
-            self.flows.write(&flows)?;
-            if let Some(csv) = &mut self.csv {
-                csv.write(&flows)?;
-            }
+        self.accounting.add_gaps(gaps.iter().copied());
+        self.accounting.add_conflicts(conflicts.iter().copied());
+        self.flows.write(&flows)?;
+        if let Some(csv) = &mut self.csv {
+            csv.write(&flows)?;
         }
-        if !gaps.is_empty() {
-            self.gaps.write(&gaps)?;
-        }
-        if !conflicts.is_empty() {
-            self.conflicts.write(&conflicts)?;
-        }
-        if let Some(table) = &mut self.segments
-            && !segments.is_empty()
-        {
-            for part in &mut segments {
-                let file = self.as_captured.get(usize::from(part.facts.file_id));
-                part.file_offset = part.file_offset.filter(|_| file == Some(&true));
-            }
+        self.gaps.write(&gaps)?;
+        self.conflicts.write(&conflicts)?;
+        if let Some(table) = &mut self.segments {
             table.write(&segments)?;
         }
         Ok(())
@@ -161,7 +157,28 @@ impl Tables {
     }
 }
 
+/// The rows of one table in all `parts`, by `key`.
+fn in_order<T, K: Ord>(
+    parts: &[Rows],
+    table: impl Fn(&Rows) -> &Vec<T>,
+    key: impl Fn(&T) -> K,
+) -> Vec<&T> {
+    let mut rows: Vec<&T> = parts.iter().flat_map(table).collect();
+    rows.sort_by_cached_key(|row| key(row));
+    rows
+}
+
 impl Rows {
+    fn is_empty(&self) -> bool {
+        let Rows {
+            flows,
+            gaps,
+            conflicts,
+            segments,
+        } = self;
+        flows.is_empty() && gaps.is_empty() && conflicts.is_empty() && segments.is_empty()
+    }
+
     /// Takes the rows of flows with ids below `bound` out.
     fn take_before(&mut self, bound: u64) -> Rows {
         Rows {
