@@ -38,7 +38,7 @@ fn rows() -> Vec<FlowRow> {
 fn write(rows: &[FlowRow], directory: &OutputDir) -> TableSummary {
     let footer = FooterFacts::default();
     let mut table = FlowTableWriter::create(directory, PayloadMode::Files, &footer).unwrap();
-    table.write(&rows.iter().collect::<Vec<_>>()).unwrap();
+    table.write(rows).unwrap();
     table.finish().unwrap()
 }
 

@@ -199,15 +199,13 @@ impl Accounting {
     }
 
     /// Counts conflicts whose rows are written.
-    pub fn add_conflicts<'a>(&mut self, conflicts: impl IntoIterator<Item = &'a Conflict>) {
-        for conflict in conflicts {
-            self.conflicts.rows += 1;
-            self.conflicts.bytes_in_rows += conflict.differing;
-        }
+    pub fn add_conflicts(&mut self, conflicts: &[Conflict]) {
+        self.conflicts.rows += conflicts.len() as u64;
+        self.conflicts.bytes_in_rows += conflicts.iter().map(|c| c.differing).sum::<u64>();
     }
 
     /// Counts gaps whose rows are written.
-    pub fn add_gaps<'a>(&mut self, gaps: impl IntoIterator<Item = &'a Gap>) {
+    pub fn add_gaps(&mut self, gaps: &[Gap]) {
         for gap in gaps {
             self.gaps.count += 1;
             self.gaps.bytes += gap.length;

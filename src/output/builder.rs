@@ -58,7 +58,7 @@ impl<R> ColumnBuilder<R> {
     }
 
     /// Appends a value for each row. Fails where a name column has more than 127 names.
-    pub(super) fn append(&mut self, rows: &[&R]) -> Result<(), ArrowError> {
+    pub(super) fn append(&mut self, rows: &[R]) -> Result<(), ArrowError> {
         match (&self.cell, &mut self.values) {
             (Cell::I64(f), Values::I64(b)) => rows.iter().for_each(|r| b.append_value(f(r))),
             (Cell::OptI64(f), Values::I64(b)) => rows.iter().for_each(|r| b.append_option(f(r))),

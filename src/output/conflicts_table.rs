@@ -39,7 +39,7 @@ impl ConflictTableWriter {
     }
 
     /// Appends rows.
-    pub fn write(&mut self, conflicts: &[&Conflict]) -> Result<(), OutputError> {
+    pub fn write(&mut self, conflicts: &[Conflict]) -> Result<(), OutputError> {
         self.0.write(conflicts)
     }
 

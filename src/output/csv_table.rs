@@ -42,12 +42,12 @@ impl<R> CsvTableWriter<R> {
     }
 
     /// Appends rows.
-    pub fn write(&mut self, rows: &[&R]) -> Result<(), OutputError> {
+    pub fn write(&mut self, rows: &[R]) -> Result<(), OutputError> {
         self.append(rows)
             .map_err(|e| OutputError::io("write", &self.target, e))
     }
 
-    fn append(&mut self, rows: &[&R]) -> csv::Result<()> {
+    fn append(&mut self, rows: &[R]) -> csv::Result<()> {
         for row in rows {
             for column in &self.columns {
                 self.scratch.clear();

@@ -265,7 +265,7 @@ impl FlowTableWriter {
 
     /// Appends flows, in the order in which their rows are to stand. The file's bytes do not
     /// depend on how many come in one call.
-    pub fn write(&mut self, flows: &[&FlowRow]) -> Result<(), OutputError> {
+    pub fn write(&mut self, flows: &[FlowRow]) -> Result<(), OutputError> {
         self.0.write(flows)
     }
 
@@ -285,7 +285,7 @@ impl FlowCsvWriter {
     }
 
     /// Appends flows, in the order in which their rows are to stand.
-    pub fn write(&mut self, flows: &[&FlowRow]) -> Result<(), OutputError> {
+    pub fn write(&mut self, flows: &[FlowRow]) -> Result<(), OutputError> {
         self.0.write(flows)
     }
 

@@ -29,7 +29,7 @@ impl GapTableWriter {
     }
 
     /// Appends gaps, in the order of their flows' rows.
-    pub fn write(&mut self, gaps: &[&Gap]) -> Result<(), OutputError> {
+    pub fn write(&mut self, gaps: &[Gap]) -> Result<(), OutputError> {
         self.0.write(gaps)
     }
 

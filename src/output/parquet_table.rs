@@ -125,9 +125,8 @@ impl<R: Sync> ParquetTable<R> {
         })
     }
 
-    /// Appends rows. Their order is the order of the calls. They are taken by reference, since a row
-    /// is large and is put in order more cheaply where it stands.
-    pub fn write(&mut self, rows: &[&R]) -> Result<(), OutputError> {
+    /// Appends rows. Their order is the order of the calls.
+    pub fn write(&mut self, rows: &[R]) -> Result<(), OutputError> {
         self.append(rows)
             .map_err(|e| OutputError::table(&self.target, e))
     }
@@ -148,7 +147,7 @@ impl<R: Sync> ParquetTable<R> {
         Ok(TableSummary { rows, bytes })
     }
 
-    fn append(&mut self, mut rows: &[&R]) -> ParquetResult<()> {
+    fn append(&mut self, mut rows: &[R]) -> ParquetResult<()> {
         while !rows.is_empty() {
             let (now, later) = rows.split_at(rows.len().min(CHUNK_ROWS - self.chunk_rows));
             self.chunk_rows += now.len();
@@ -162,7 +161,7 @@ impl<R: Sync> ParquetTable<R> {
 
     /// Gives each column its part of `rows`, encodes the chunk if it is full, and writes the row
     /// group if that is to end.
-    fn step(&mut self, rows: &[&R], end_group: bool) -> ParquetResult<()> {
+    fn step(&mut self, rows: &[R], end_group: bool) -> ParquetResult<()> {
         if self.columns.iter().any(|column| column.encoder.is_none()) {
             let encoders = self.factory.create_column_writers(self.groups)?;
             for (column, encoder) in self.columns.iter_mut().zip(encoders) {
@@ -201,7 +200,7 @@ impl<R: Sync> ParquetTable<R> {
 impl<R> ColumnState<R> {
     fn step(
         &mut self,
-        rows: &[&R],
+        rows: &[R],
         encode: bool,
         close: bool,
     ) -> ParquetResult<Option<ArrowColumnChunk>> {

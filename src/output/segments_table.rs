@@ -75,7 +75,7 @@ impl SegmentTableWriter {
     }
 
     /// Appends rows.
-    pub fn write(&mut self, parts: &[&SegmentPart]) -> Result<(), OutputError> {
+    pub fn write(&mut self, parts: &[SegmentPart]) -> Result<(), OutputError> {
         self.0.write(parts)
     }
 

@@ -172,7 +172,7 @@ fn write_flows(base: &Path, mode: PayloadMode, calls: &[&[FlowRow]]) -> Vec<u8> 
     let dir = OutputDir::create(base, true).unwrap();
     let mut table = FlowTableWriter::create(&dir, mode, &footer()).unwrap();
     for rows in calls {
-        table.write(&rows.iter().collect::<Vec<_>>()).unwrap();
+        table.write(rows).unwrap();
     }
     assert!(!base.join(FLOWS_FILE).exists());
     let summary = table.finish().unwrap();
@@ -376,9 +376,9 @@ fn gaps_read_back_as_written() {
         elided,
     };
     let gaps = GapCause::ALL.map(|cause| gap(Direction::S2c, cause, false));
-    table.write(&gaps.each_ref()).unwrap();
+    table.write(&gaps).unwrap();
     table
-        .write(&[&gap(Direction::C2s, GapCause::Lost, true)])
+        .write(&[gap(Direction::C2s, GapCause::Lost, true)])
         .unwrap();
     assert_eq!(table.finish().unwrap().rows, 6);
     let (schema, batches) = read(&base.path().join(GAPS_FILE));
@@ -414,7 +414,7 @@ fn csv_is_the_same_table() {
     let base = tempfile::tempdir().unwrap();
     let dir = OutputDir::create(base.path(), false).unwrap();
     let mut table = FlowCsvWriter::create(&dir, PayloadMode::Files).unwrap();
-    table.write(&[&record(7), &sparse_record(8)]).unwrap();
+    table.write(&[record(7), sparse_record(8)]).unwrap();
     let summary = table.finish().unwrap();
     let bytes = fs::read(base.path().join(FLOWS_CSV_FILE)).unwrap();
     assert_eq!((summary.rows, summary.bytes), (2, bytes.len() as u64));

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use super::worker::Rows;
 use crate::capture::Inputs;
 use crate::config::Config;
+use crate::model::{Conflict, Gap, SegmentPart};
 use crate::output::accounting::Accounting;
 use crate::output::{
-    ConflictTableWriter, FlowCsvWriter, FlowTableWriter, FooterFacts, GapTableWriter, OutputDir,
-    OutputError, SegmentTableWriter, TableSummary,
+    ConflictTableWriter, FlowCsvWriter, FlowRow, FlowTableWriter, FooterFacts, GapTableWriter,
+    OutputDir, OutputError, SegmentTableWriter, TableSummary,
 };
 
 /// The tables of a run, and the rows that wait for their epoch to end.
@@ -20,9 +23,25 @@ pub(super) struct Tables {
     segments: Option<SegmentTableWriter>,
     /// Of each input, whether its bytes lie in its file as they were captured.
     as_captured: Vec<bool>,
-    /// By epoch, as they came from the shards. Rows are large and never moved.
-    waiting: BTreeMap<u64, Vec<Rows>>,
+    /// By epoch.
+    waiting: BTreeMap<u64, Waiting>,
+    /// Rows of flows on their way to the tables, [`AT_ONCE`] at most.
+    in_order: Vec<FlowRow>,
     accounting: Accounting,
+}
+
+/// Rows of flows that are put in order and written at a time: they are large, and stay in the cache
+/// between the one and the other.
+const AT_ONCE: usize = 1 << 10;
+
+/// Rows of one epoch.
+#[derive(Default)]
+struct Waiting {
+    /// Of each shard, as it gave them: gathering them in one place would touch fresh memory.
+    flows: Vec<Vec<FlowRow>>,
+    gaps: Vec<Gap>,
+    conflicts: Vec<Conflict>,
+    segments: Vec<SegmentPart>,
 }
 
 /// What the tables came to.
@@ -67,14 +86,19 @@ impl Tables {
                 .map(|input| !input.is_stream())
                 .collect(),
             waiting: BTreeMap::new(),
+            in_order: Vec::with_capacity(AT_ONCE),
             accounting: Accounting::new(),
         })
     }
 
     /// Takes rows from one shard.
     pub(super) fn add(&mut self, rows: Vec<(u64, Rows)>) {
-        for (epoch, rows) in rows {
-            self.waiting.entry(epoch).or_default().push(rows);
+        for (epoch, mut rows) in rows {
+            let waiting = self.waiting.entry(epoch).or_default();
+            waiting.flows.push(rows.flows);
+            waiting.gaps.append(&mut rows.gaps);
+            waiting.conflicts.append(&mut rows.conflicts);
+            waiting.segments.append(&mut rows.segments);
         }
     }
 
@@ -85,60 +109,78 @@ impl Tables {
             if *entry.key() >= bound.0 {
                 break;
             }
-            let parts = entry.remove();
-            self.write(parts)?;
+            let rows = entry.remove();
+            self.write(rows)?;
         }
-        if let Some(parts) = self.waiting.get_mut(&bound.0)
+        if let Some(rows) = self.waiting.get_mut(&bound.0)
             && bound.1 > 0
         {
-            let below = parts.iter_mut().map(|rows| rows.take_before(bound.1));
-            let below = below.collect();
-            parts.retain(|rows| !rows.is_empty());
-            self.write(below)?;
+            let rows = rows.take_before(bound.1);
+            self.write(rows)?;
         }
         Ok(())
     }
 
     /// Writes rows of one epoch. Those of a flow come from one shard and keep its order where nothing
     /// else tells them apart.
-    fn write(&mut self, mut parts: Vec<Rows>) -> Result<(), OutputError> {
-        for part in parts.iter_mut().flat_map(|rows| &mut rows.segments) {
-            let file = self.as_captured.get(usize::from(part.facts.file_id));
-            part.file_offset = part.file_offset.filter(|_| file == Some(&true));
+    fn write(&mut self, rows: Waiting) -> Result<(), OutputError> {
+        let Waiting {
+            flows,
+            mut gaps,
+            mut conflicts,
+            mut segments,
+        } = rows;
+        self.write_flows(flows)?;
+        gaps.sort_by_key(|gap| (gap.flow_id, gap.direction.index(), gap.offset));
+        conflicts.sort_by_key(|c| {
+            // A later frame's decision comes after an earlier one's.
+            let frame = c.kept_frame.max(c.refused_frame);
+            (c.flow_id, c.direction.index(), frame, c.offset)
+        });
+        segments.sort_by_key(|part| (part.flow_id, part.facts.frame, part.offset));
+        self.accounting.add_gaps(&gaps);
+        self.accounting.add_conflicts(&conflicts);
+        if !gaps.is_empty() {
+            self.gaps.write(&gaps)?;
         }
-        let parts = &parts;
-        let flows = in_order(parts, |rows| &rows.flows, |row| row.record.flow_id);
-        let gaps = in_order(
-            parts,
-            |rows| &rows.gaps,
-            |gap| (gap.flow_id, gap.direction.index(), gap.offset),
-        );
-        let conflicts = in_order(
-            parts,
-            |rows| &rows.conflicts,
-            |c| {
-                // A later frame's decision comes after an earlier one's.
-                let frame = c.kept_frame.max(c.refused_frame);
-                (c.flow_id, c.direction.index(), frame, c.offset)
-            },
-        );
-        let segments = in_order(
-            parts,
-            |rows| &rows.segments,
-            |part| (part.flow_id, part.facts.frame, part.offset),
-        );
-        self.accounting
-            .add_flows(flows.iter().map(|row| &row.record));
-        self.accounting.add_gaps(gaps.iter().copied());
-        self.accounting.add_conflicts(conflicts.iter().copied());
-        self.flows.write(&flows)?;
-        if let Some(csv) = &mut self.csv {
-            csv.write(&flows)?;
+        if !conflicts.is_empty() {
+            self.conflicts.write(&conflicts)?;
         }
-        self.gaps.write(&gaps)?;
-        self.conflicts.write(&conflicts)?;
-        if let Some(table) = &mut self.segments {
+        if let Some(table) = &mut self.segments
+            && !segments.is_empty()
+        {
+            for part in &mut segments {
+                let file = self.as_captured.get(usize::from(part.facts.file_id));
+                part.file_offset = part.file_offset.filter(|_| file == Some(&true));
+            }
             table.write(&segments)?;
+        }
+        Ok(())
+    }
+
+    /// Merges the rows of all shards.
+    fn write_flows(&mut self, mut shards: Vec<Vec<FlowRow>>) -> Result<(), OutputError> {
+        let id = |row: &FlowRow| row.record.flow_id;
+        shards
+            .par_iter_mut()
+            .for_each(|rows| rows.sort_by_cached_key(id));
+        let mut turns: Vec<(u64, usize)> = Vec::new();
+        for (shard, rows) in shards.iter().enumerate() {
+            turns.extend(rows.iter().map(|row| (id(row), shard)));
+        }
+        turns.sort_unstable();
+        let mut shards: Vec<_> = shards.into_iter().map(Vec::into_iter).collect();
+        for some in turns.chunks(AT_ONCE) {
+            self.in_order.clear();
+            self.in_order
+                .extend(some.iter().filter_map(|&(_, shard)| shards[shard].next()));
+            let rows = &self.in_order[..];
+            self.accounting
+                .add_flows(rows.iter().map(|row| &row.record));
+            self.flows.write(rows)?;
+            if let Some(csv) = &mut self.csv {
+                csv.write(rows)?;
+            }
         }
         Ok(())
     }
@@ -157,32 +199,15 @@ impl Tables {
     }
 }
 
-/// The rows of one table in all `parts`, by `key`.
-fn in_order<T, K: Ord>(
-    parts: &[Rows],
-    table: impl Fn(&Rows) -> &Vec<T>,
-    key: impl Fn(&T) -> K,
-) -> Vec<&T> {
-    let mut rows: Vec<&T> = parts.iter().flat_map(table).collect();
-    rows.sort_by_cached_key(|row| key(row));
-    rows
-}
-
-impl Rows {
-    fn is_empty(&self) -> bool {
-        let Rows {
-            flows,
-            gaps,
-            conflicts,
-            segments,
-        } = self;
-        flows.is_empty() && gaps.is_empty() && conflicts.is_empty() && segments.is_empty()
-    }
-
+impl Waiting {
     /// Takes the rows of flows with ids below `bound` out.
-    fn take_before(&mut self, bound: u64) -> Rows {
-        Rows {
-            flows: take_if(&mut self.flows, |row| row.record.flow_id < bound),
+    fn take_before(&mut self, bound: u64) -> Waiting {
+        let shards = self.flows.iter_mut();
+        let flows = shards.map(|rows| take_if(rows, |row| row.record.flow_id < bound));
+        let flows = flows.collect();
+        self.flows.retain(|rows| !rows.is_empty());
+        Waiting {
+            flows,
             gaps: take_if(&mut self.gaps, |gap| gap.flow_id < bound),
             conflicts: take_if(&mut self.conflicts, |conflict| conflict.flow_id < bound),
             segments: take_if(&mut self.segments, |part| part.flow_id < bound),
