@@ -42,7 +42,7 @@ pub use flow_captures::FlowCaptureWriter;
 pub use flow_table::{FlowCsvWriter, FlowRow, FlowTableWriter};
 pub use gaps_table::GapTableWriter;
 pub use manifest::Manifest;
-pub use parquet_table::{FooterFacts, TableSummary};
+pub use parquet_table::{CHUNK_ROWS, FooterFacts, TableSummary};
 pub use payload::{PayloadOutput, PayloadTotals};
 pub use schema::Column;
 pub use segments_table::SegmentTableWriter;

@@ -28,7 +28,7 @@ pub const ROW_GROUP_ROWS: usize = 122_880;
 /// processor (a megabyte) while column after column goes over them. It divides a row group. Since
 /// encoding happens in pieces of exactly this size, the bytes of the file do not depend on how many
 /// rows each call brought.
-const CHUNK_ROWS: usize = 1_024;
+pub const CHUNK_ROWS: usize = 1_024;
 
 /// Fewer rows than this are not worth waking other threads for.
 const PARALLEL_ROWS: usize = 256;

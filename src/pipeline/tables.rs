@@ -7,11 +7,10 @@ use rayon::prelude::*;
 use super::worker::Rows;
 use crate::capture::Inputs;
 use crate::config::Config;
-use crate::model::{Conflict, Gap, SegmentPart};
 use crate::output::accounting::Accounting;
 use crate::output::{
-    ConflictTableWriter, FlowCsvWriter, FlowRow, FlowTableWriter, FooterFacts, GapTableWriter,
-    OutputDir, OutputError, SegmentTableWriter, TableSummary,
+    CHUNK_ROWS, ConflictTableWriter, FlowCsvWriter, FlowRow, FlowTableWriter, FooterFacts,
+    GapTableWriter, OutputDir, OutputError, SegmentTableWriter, TableSummary,
 };
 
 /// The tables of a run, and the rows that wait for their epoch to end.
@@ -23,25 +22,10 @@ pub(super) struct Tables {
     segments: Option<SegmentTableWriter>,
     /// Of each input, whether its bytes lie in its file as they were captured.
     as_captured: Vec<bool>,
-    /// By epoch.
-    waiting: BTreeMap<u64, Waiting>,
-    /// Rows of flows on their way to the tables, [`AT_ONCE`] at most.
-    in_order: Vec<FlowRow>,
+    /// By epoch, as the shards gave them: rows of flows are large, and gathering them in one place would
+    /// touch fresh memory.
+    waiting: BTreeMap<u64, Vec<Rows>>,
     accounting: Accounting,
-}
-
-/// Rows of flows that are put in order and written at a time: they are large, and stay in the cache
-/// between the one and the other.
-const AT_ONCE: usize = 1 << 10;
-
-/// Rows of one epoch.
-#[derive(Default)]
-struct Waiting {
-    /// Of each shard, as it gave them: gathering them in one place would touch fresh memory.
-    flows: Vec<Vec<FlowRow>>,
-    gaps: Vec<Gap>,
-    conflicts: Vec<Conflict>,
-    segments: Vec<SegmentPart>,
 }
 
 /// What the tables came to.
@@ -86,19 +70,14 @@ impl Tables {
                 .map(|input| !input.is_stream())
                 .collect(),
             waiting: BTreeMap::new(),
-            in_order: Vec::with_capacity(AT_ONCE),
             accounting: Accounting::new(),
         })
     }
 
     /// Takes rows from one shard.
     pub(super) fn add(&mut self, rows: Vec<(u64, Rows)>) {
-        for (epoch, mut rows) in rows {
-            let waiting = self.waiting.entry(epoch).or_default();
-            waiting.flows.push(rows.flows);
-            waiting.gaps.append(&mut rows.gaps);
-            waiting.conflicts.append(&mut rows.conflicts);
-            waiting.segments.append(&mut rows.segments);
+        for (epoch, rows) in rows {
+            self.waiting.entry(epoch).or_default().push(rows);
         }
     }
 
@@ -109,27 +88,31 @@ impl Tables {
             if *entry.key() >= bound.0 {
                 break;
             }
-            let rows = entry.remove();
-            self.write(rows)?;
+            let shards = entry.remove();
+            self.write(shards)?;
         }
-        if let Some(rows) = self.waiting.get_mut(&bound.0)
+        if let Some(shards) = self.waiting.get_mut(&bound.0)
             && bound.1 > 0
         {
-            let rows = rows.take_before(bound.1);
-            self.write(rows)?;
+            let below = shards.iter_mut().map(|rows| rows.take_before(bound.1));
+            let below = below.collect();
+            shards.retain(|rows| !rows.is_empty());
+            self.write(below)?;
         }
         Ok(())
     }
 
     /// Writes rows of one epoch. Those of a flow come from one shard and keep its order where nothing
     /// else tells them apart.
-    fn write(&mut self, rows: Waiting) -> Result<(), OutputError> {
-        let Waiting {
-            flows,
-            mut gaps,
-            mut conflicts,
-            mut segments,
-        } = rows;
+    fn write(&mut self, shards: Vec<Rows>) -> Result<(), OutputError> {
+        let mut flows = Vec::with_capacity(shards.len());
+        let (mut gaps, mut conflicts, mut segments) = (Vec::new(), Vec::new(), Vec::new());
+        for mut rows in shards {
+            flows.push(rows.flows);
+            gaps.append(&mut rows.gaps);
+            conflicts.append(&mut rows.conflicts);
+            segments.append(&mut rows.segments);
+        }
         self.write_flows(flows)?;
         gaps.sort_by_key(|gap| (gap.flow_id, gap.direction.index(), gap.offset));
         conflicts.sort_by_key(|c| {
@@ -158,9 +141,10 @@ impl Tables {
         Ok(())
     }
 
-    /// Merges the rows of all shards.
+    /// Merges the rows of all shards. They are put in order a table's chunk at a time, which stays in the
+    /// cache until it is encoded.
     fn write_flows(&mut self, mut shards: Vec<Vec<FlowRow>>) -> Result<(), OutputError> {
-        let id = |row: &FlowRow| row.record.flow_id;
+        let id = |row: &FlowRow| row.flow_id;
         shards
             .par_iter_mut()
             .for_each(|rows| rows.sort_by_cached_key(id));
@@ -170,16 +154,15 @@ impl Tables {
         }
         turns.sort_unstable();
         let mut shards: Vec<_> = shards.into_iter().map(Vec::into_iter).collect();
-        for some in turns.chunks(AT_ONCE) {
-            self.in_order.clear();
-            self.in_order
-                .extend(some.iter().filter_map(|&(_, shard)| shards[shard].next()));
-            let rows = &self.in_order[..];
+        let mut rows = Vec::with_capacity(turns.len().min(CHUNK_ROWS));
+        for some in turns.chunks(CHUNK_ROWS) {
+            rows.clear();
+            rows.extend(some.iter().filter_map(|&(_, shard)| shards[shard].next()));
             self.accounting
                 .add_flows(rows.iter().map(|row| &row.record));
-            self.flows.write(rows)?;
+            self.flows.write(&rows)?;
             if let Some(csv) = &mut self.csv {
-                csv.write(rows)?;
+                csv.write(&rows)?;
             }
         }
         Ok(())
@@ -199,15 +182,18 @@ impl Tables {
     }
 }
 
-impl Waiting {
+impl Rows {
+    fn is_empty(&self) -> bool {
+        self.flows.is_empty()
+            && self.gaps.is_empty()
+            && self.conflicts.is_empty()
+            && self.segments.is_empty()
+    }
+
     /// Takes the rows of flows with ids below `bound` out.
-    fn take_before(&mut self, bound: u64) -> Waiting {
-        let shards = self.flows.iter_mut();
-        let flows = shards.map(|rows| take_if(rows, |row| row.record.flow_id < bound));
-        let flows = flows.collect();
-        self.flows.retain(|rows| !rows.is_empty());
-        Waiting {
-            flows,
+    fn take_before(&mut self, bound: u64) -> Rows {
+        Rows {
+            flows: take_if(&mut self.flows, |row| row.flow_id < bound),
             gaps: take_if(&mut self.gaps, |gap| gap.flow_id < bound),
             conflicts: take_if(&mut self.conflicts, |conflict| conflict.flow_id < bound),
             segments: take_if(&mut self.segments, |part| part.flow_id < bound),
