@@ -67,7 +67,6 @@ impl Analysis {
     }
 
     /// Memory beyond the struct itself, bytes.
-    #[inline]
     pub(super) fn memory(&self) -> usize {
         self.counts.memory()
     }

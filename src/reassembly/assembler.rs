@@ -251,7 +251,6 @@ impl Assembler {
     }
 
     /// Bytes of state beyond the struct itself.
-    #[inline]
     pub(super) fn memory(&self) -> usize {
         self.history.memory()
             + self.rivals.memory()

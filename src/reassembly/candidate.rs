@@ -42,7 +42,6 @@ pub(super) struct Candidate {
 
 impl Candidate {
     /// Memory that it takes, bytes.
-    #[inline]
     pub(super) fn memory(&self) -> usize {
         let frames: usize = self.segments.iter().map(|held| held.frames.len()).sum();
         self.segments.capacity() * size_of::<HeldSyn>() + frames * size_of::<FrameRef>()

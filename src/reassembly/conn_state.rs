@@ -184,7 +184,6 @@ impl ConnTracker {
     }
 
     /// Memory beyond the struct itself, bytes.
-    #[inline]
     pub(super) fn memory(&self) -> usize {
         self.history.rest.memory() + self.history.rest.changed().map_or(0, Vec::capacity)
     }

@@ -222,7 +222,6 @@ impl Connection {
         self.counted
     }
 
-    #[inline]
     fn memory(&self) -> usize {
         let candidate = self.candidate.as_ref().map_or(0, |c| c.memory());
         let encapsulation = self.encapsulation.as_ref().map_or(0, |encapsulation| {

@@ -76,7 +76,6 @@ impl Half {
     }
 
     /// Memory beyond the struct itself, bytes.
-    #[inline]
     pub(super) fn memory(&self) -> usize {
         self.stream.memory() + self.analysis.memory() + self.lacks.memory()
     }

@@ -286,7 +286,6 @@ impl HalfStream {
     }
 
     /// Bytes of state beyond the struct itself.
-    #[inline]
     pub(super) fn memory(&self) -> usize {
         let aside = self.aside.changed().map_or(0, |aside| {
             let owned =

@@ -148,7 +148,6 @@ impl History {
     }
 
     /// Bytes of state beyond the struct itself.
-    #[inline]
     pub(super) fn memory(&self) -> usize {
         let pieces = if self.pieces.spilled() {
             self.pieces.capacity() * size_of::<Piece>()

@@ -106,7 +106,6 @@ impl Layout {
     }
 
     /// Bytes of state beyond the struct itself.
-    #[inline]
     pub(super) fn memory(&self) -> usize {
         self.holes.changed().map_or(0, |holes| {
             size_of::<Holes>()

@@ -137,7 +137,6 @@ impl RangeSet {
     }
 
     /// Bytes of memory beyond the struct itself.
-    #[inline]
     pub(super) fn memory(&self) -> usize {
         self.islands.memory() + self.islands().len() * size_of::<(u64, u64)>()
     }

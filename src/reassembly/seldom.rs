@@ -22,7 +22,6 @@ impl<T: Default> Seldom<T> {
     }
 
     /// Bytes of memory beyond the struct itself.
-    #[inline]
     pub(super) fn memory(&self) -> usize {
         self.0.as_ref().map_or(0, |_| size_of::<T>())
     }
