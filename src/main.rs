@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
 
-// Threads give back what others asked for, and fresh pages cost more than what they hold: docs/adr/0024
-// has the figures. Only the program chooses; whoever uses the library keeps their own.
+// Threads give back what others asked for: docs/adr/0024 has the figures. Only the program chooses;
+// whoever uses the library keeps their own.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
