@@ -60,7 +60,9 @@ pub fn benches(criterion: &mut Criterion) {
             buckets
         };
         let filled = fill(segments.clone());
-        let held: usize = (0..SHARDS).map(|shard| filled.take(shard).concat().len()).sum();
+        let held: usize = (0..SHARDS)
+            .map(|shard| filled.take(shard).concat().len())
+            .sum();
         assert_eq!(held, segments.len());
         group.bench_function(format!("bucket/{}", sample.name), |bencher| {
             bencher.iter_batched(|| segments.clone(), fill, BatchSize::LargeInput);

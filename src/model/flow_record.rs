@@ -223,19 +223,10 @@ pub struct SynFacts {
     pub options: SynOptions,
 }
 
-/// One direction of a [`FlowRecord`]. All counts are of this direction's own segments, as captured.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct HalfRecord {
-    /// Segments.
-    pub packets: u64,
-    /// Lengths of the IP packets, summed, bytes.
-    pub ip_bytes: u64,
-    /// Captured payload bytes, retransmissions included.
-    pub payload_bytes: u64,
-    /// Unique bytes kept.
-    pub stream_bytes: u64,
-    /// Highest stream offset reached; `stream_bytes + gap_bytes`.
-    pub stream_span: u64,
+/// What went wrong in one direction of a flow. With most flows nothing does, so that their rows, of which many
+/// wait to be written, hold a pointer instead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Trouble {
     /// Bytes in gaps.
     pub gap_bytes: u64,
     /// Gaps.
@@ -265,10 +256,52 @@ pub struct HalfRecord {
     pub unverified_bytes: u64,
     /// Payload bytes cut off by the snap length.
     pub truncated_bytes: u64,
+}
+
+/// What is wrong with most flows.
+static NO_TROUBLE: Trouble = Trouble {
+    gap_bytes: 0,
+    gaps: 0,
+    retrans_packets: 0,
+    retrans_bytes: 0,
+    ooo_packets: 0,
+    dup_acks: 0,
+    zero_windows: 0,
+    keepalives: 0,
+    overlap_bytes: 0,
+    conflict_bytes: 0,
+    rejected_bytes: 0,
+    limit_bytes: 0,
+    unverified_bytes: 0,
+    truncated_bytes: 0,
+};
+
+/// One direction of a [`FlowRecord`]. All counts are of this direction's own segments, as captured.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HalfRecord {
+    /// Segments.
+    pub packets: u64,
+    /// Lengths of the IP packets, summed, bytes.
+    pub ip_bytes: u64,
+    /// Captured payload bytes, retransmissions included.
+    pub payload_bytes: u64,
+    /// Unique bytes kept.
+    pub stream_bytes: u64,
+    /// Highest stream offset reached; `stream_bytes` and [`Trouble::gap_bytes`].
+    pub stream_span: u64,
+    /// What went wrong, if anything did.
+    pub trouble: Option<Box<Trouble>>,
     /// What the SYN said; `None` = not seen.
     pub syn: Option<SynFacts>,
     /// All flags seen, or-ed.
     pub tcp_flags: u8,
+}
+
+impl HalfRecord {
+    /// What went wrong.
+    pub fn trouble(&self) -> &Trouble {
+        self.trouble.as_deref().unwrap_or(&NO_TROUBLE)
+    }
 }
 
 /// One flow: one row of `flows.parquet`.
@@ -282,8 +315,8 @@ pub struct FlowRecord {
     pub client: Side,
     /// How that was told.
     pub client_by: ClientBy,
-    /// VLANs and tunnels of its first frame.
-    pub encapsulation: Encapsulation,
+    /// VLANs and tunnels of its first frame, if it has any.
+    pub encapsulation: Option<Box<Encapsulation>>,
     /// No SYN and no SYN-ACK was seen.
     pub midstream: bool,
     /// This is the n-th flow on its key, from 1.

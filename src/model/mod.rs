@@ -15,6 +15,7 @@ pub use evidence::{Conflict, SegmentFacts, SegmentKind, SegmentPart};
 pub use flow_key::{Endpoint, FlowKey, FlowTag, Side, ip_addr};
 pub use flow_record::{
     ClientBy, ConnState, Direction, EndReason, FlowRecord, Gap, GapCause, HalfRecord, SynFacts,
+    Trouble,
 };
 pub use frame::{FrameRef, LinkType, RawFrame, TimeUnit};
 pub use payload::{InputPos, Payload, PayloadSource};

@@ -95,16 +95,17 @@ pub struct PayloadAccounting {
 
 impl PayloadAccounting {
     fn add(&mut self, half: &HalfRecord) {
+        let trouble = half.trouble();
         self.captured += half.payload_bytes;
         self.unique += half.stream_bytes;
         // A conflict is an overlap too. Where a half-stream breaks that, the sum must not wrap:
         // the check that follows tells.
-        self.duplicate += half.overlap_bytes.saturating_sub(half.conflict_bytes);
-        self.conflicting_not_kept += half.conflict_bytes;
-        self.rejected += half.rejected_bytes;
-        self.over_limit += half.limit_bytes;
+        self.duplicate += trouble.overlap_bytes.saturating_sub(trouble.conflict_bytes);
+        self.conflicting_not_kept += trouble.conflict_bytes;
+        self.rejected += trouble.rejected_bytes;
+        self.over_limit += trouble.limit_bytes;
         self.spanned += half.stream_span;
-        self.unverified += half.unverified_bytes;
+        self.unverified += trouble.unverified_bytes;
     }
 }
 
@@ -180,21 +181,30 @@ impl Accounting {
 
     /// Counts flows whose rows are written.
     pub fn add_flows<'a>(&mut self, records: impl IntoIterator<Item = &'a FlowRecord>) {
+        let mut states = [0; ConnState::ALL.len()];
+        let mut reasons = [0; EndReason::ALL.len()];
         for record in records {
             self.flows.count += 1;
             self.flows.complete += u64::from(record.complete);
             self.flows.midstream += u64::from(record.midstream);
-            add_to(&mut self.flows.by_conn_state, record.conn_state.name(), 1);
-            add_to(&mut self.flows.by_end_reason, record.end_reason.name(), 1);
+            states[record.conn_state as usize] += 1;
+            reasons[record.end_reason as usize] += 1;
             let mut conflict_bytes = 0;
             for half in &record.halves {
                 self.flows.packets += half.packets;
                 self.payload.add(half);
-                self.gaps.bytes_in_flows += half.gap_bytes;
-                conflict_bytes += half.conflict_bytes;
+                let trouble = half.trouble();
+                self.gaps.bytes_in_flows += trouble.gap_bytes;
+                conflict_bytes += trouble.conflict_bytes;
             }
             self.conflicts.flows += u64::from(conflict_bytes > 0);
             self.conflicts.bytes += conflict_bytes;
+        }
+        for (state, count) in ConnState::ALL.into_iter().zip(states) {
+            add_to(&mut self.flows.by_conn_state, state.name(), count);
+        }
+        for (reason, count) in EndReason::ALL.into_iter().zip(reasons) {
+            add_to(&mut self.flows.by_end_reason, reason.name(), count);
         }
     }
 

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
 use arrow_array::builder::{
-    ArrayBuilder, BinaryBuilder, BooleanBuilder, Int32Builder, Int64Builder, StringBuilder,
-    StringDictionaryBuilder, TimestampMicrosecondBuilder, UInt8Builder, UInt16Builder,
-    UInt32Builder,
+    ArrayBuilder, BinaryBuilder, BooleanBuilder, Int32Builder, Int64Builder, PrimitiveBuilder,
+    StringBuilder, StringDictionaryBuilder, TimestampMicrosecondBuilder, UInt8Builder,
+    UInt16Builder, UInt32Builder,
 };
 use arrow_array::types::Int8Type;
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType};
 use arrow_schema::ArrowError;
 
 use super::schema::Cell;
@@ -96,19 +96,30 @@ impl<R> ColumnBuilder<R> {
         Ok(())
     }
 
-    /// The values so far; the builder is empty then.
+    /// The values so far; the builder is empty then, with room for as many.
     pub(super) fn finish(&mut self) -> ArrayRef {
         match &mut self.values {
-            Values::I64(b) => Arc::new(b.finish()),
-            Values::I32(b) => Arc::new(b.finish()),
-            Values::U32(b) => Arc::new(b.finish()),
-            Values::U16(b) => Arc::new(b.finish()),
-            Values::U8(b) => Arc::new(b.finish()),
+            Values::I64(b) => finish(b),
+            Values::I32(b) => finish(b),
+            Values::U32(b) => finish(b),
+            Values::U16(b) => finish(b),
+            Values::U8(b) => finish(b),
             Values::Bool(b) => Arc::new(b.finish()),
-            Values::Time(b) => Arc::new(b.finish()),
-            Values::Text(b) => Arc::new(b.finish()),
+            Values::Time(b) => finish(b),
+            Values::Text(b) => {
+                let array = b.finish();
+                *b = StringBuilder::with_capacity(array.len(), array.value_data().len());
+                Arc::new(array)
+            }
             Values::Name(b) => ArrayBuilder::finish(b),
             Values::Bytes(b) => Arc::new(b.finish()),
         }
     }
+}
+
+fn finish<T: ArrowPrimitiveType>(builder: &mut PrimitiveBuilder<T>) -> ArrayRef {
+    let array = builder.finish();
+    let next = PrimitiveBuilder::with_capacity(array.len());
+    *builder = next.with_data_type(array.data_type().clone());
+    Arc::new(array)
 }

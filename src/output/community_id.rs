@@ -51,20 +51,17 @@ pub(super) fn push_community_id(out: &mut String, key: &FlowKey, seed: u16) {
 /// Appends the base64 text (RFC 4648, 4) of a SHA-1 digest, padding included.
 fn push_base64(out: &mut String, digest: &[u8; 20]) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for group in digest.chunks(3) {
+    let mut text = [b'='; 28];
+    for (group, letters) in digest.chunks(3).zip(text.chunks_mut(4)) {
         let mut bits = 0;
         for i in 0..3 {
             bits = bits << 8 | u32::from(group.get(i).copied().unwrap_or(0));
         }
-        for i in 0..4 {
-            if i <= group.len() {
-                let index = bits >> (18 - 6 * i) & 63;
-                out.push(char::from(ALPHABET[index as usize]));
-            } else {
-                out.push('=');
-            }
+        for (i, letter) in letters.iter_mut().take(group.len() + 1).enumerate() {
+            *letter = ALPHABET[(bits >> (18 - 6 * i) & 63) as usize];
         }
     }
+    out.push_str(std::str::from_utf8(&text).unwrap_or_default());
 }
 
 #[cfg(test)]

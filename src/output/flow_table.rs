@@ -31,7 +31,7 @@ pub struct FlowRow {
     /// Whether payload was written, by direction.
     pub written: [bool; 2],
     /// Digests of the payload, by direction.
-    pub sha256: [Option<Digest>; 2],
+    pub sha256: [Option<Box<Digest>>; 2],
 }
 
 /// Nearly every column is one of the flow's own facts.
@@ -81,15 +81,15 @@ fn identity_columns() -> Vec<Column<FlowRow>> {
             FlowCell::U16(|r| r.key.end(r.client.other()).port),
         ),
         Column::new("ip_version", FlowCell::U8(|r| r.key.version())),
-        Column::new("vlan", FlowCell::OptU16(|r| r.encapsulation.vlan)),
+        Column::new("vlan", FlowCell::OptU16(|r| r.encapsulation.as_ref()?.vlan)),
         Column::new(
             "inner_vlan",
-            FlowCell::OptU16(|r| r.encapsulation.inner_vlan),
+            FlowCell::OptU16(|r| r.encapsulation.as_ref()?.inner_vlan),
         ),
         Column::new(
             "tunnel",
             FlowCell::OptText(|r, out| {
-                let text = r.encapsulation.tunnel_text();
+                let text = r.encapsulation.as_ref().and_then(|e| e.tunnel_text());
                 out.push_str(text.as_deref().unwrap_or_default());
                 text.is_some()
             }),
@@ -162,40 +162,46 @@ fn half_columns<const D: usize>(payload: PayloadMode) -> Vec<Column<FlowRow>> {
             "stream_span",
             FlowCell::I64(|r| count(r.halves[D].stream_span)),
         ),
-        column("gap_bytes", FlowCell::I64(|r| count(r.halves[D].gap_bytes))),
-        column("gaps", FlowCell::I64(|r| count(r.halves[D].gaps))),
+        column(
+            "gap_bytes",
+            FlowCell::I64(|r| count(r.halves[D].trouble().gap_bytes)),
+        ),
+        column("gaps", FlowCell::I64(|r| count(r.halves[D].trouble().gaps))),
         column(
             "retrans_packets",
-            FlowCell::I64(|r| count(r.halves[D].retrans_packets)),
+            FlowCell::I64(|r| count(r.halves[D].trouble().retrans_packets)),
         ),
         column(
             "retrans_bytes",
-            FlowCell::I64(|r| count(r.halves[D].retrans_bytes)),
+            FlowCell::I64(|r| count(r.halves[D].trouble().retrans_bytes)),
         ),
         column(
             "ooo_packets",
-            FlowCell::I64(|r| count(r.halves[D].ooo_packets)),
+            FlowCell::I64(|r| count(r.halves[D].trouble().ooo_packets)),
         ),
-        column("dup_acks", FlowCell::I64(|r| count(r.halves[D].dup_acks))),
+        column(
+            "dup_acks",
+            FlowCell::I64(|r| count(r.halves[D].trouble().dup_acks)),
+        ),
         column(
             "zero_windows",
-            FlowCell::I64(|r| count(r.halves[D].zero_windows)),
+            FlowCell::I64(|r| count(r.halves[D].trouble().zero_windows)),
         ),
         column(
             "keepalives",
-            FlowCell::I64(|r| count(r.halves[D].keepalives)),
+            FlowCell::I64(|r| count(r.halves[D].trouble().keepalives)),
         ),
         column(
             "overlap_bytes",
-            FlowCell::I64(|r| count(r.halves[D].overlap_bytes)),
+            FlowCell::I64(|r| count(r.halves[D].trouble().overlap_bytes)),
         ),
         column(
             "conflict_bytes",
-            FlowCell::I64(|r| count(r.halves[D].conflict_bytes)),
+            FlowCell::I64(|r| count(r.halves[D].trouble().conflict_bytes)),
         ),
         column(
             "truncated_bytes",
-            FlowCell::I64(|r| count(r.halves[D].truncated_bytes)),
+            FlowCell::I64(|r| count(r.halves[D].trouble().truncated_bytes)),
         ),
         column("isn", FlowCell::OptU32(|r| syn::<D>(r).map(|s| s.isn))).plain(),
         column("tcp_flags", FlowCell::U8(|r| r.halves[D].tcp_flags)),
@@ -216,7 +222,7 @@ fn half_columns<const D: usize>(payload: PayloadMode) -> Vec<Column<FlowRow>> {
             "sha256",
             FlowCell::OptText(|r, out| {
                 if let Some(digest) = &r.sha256[D] {
-                    push_hex(out, digest);
+                    push_hex(out, &**digest);
                 }
                 r.sha256[D].is_some()
             }),

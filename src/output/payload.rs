@@ -64,7 +64,7 @@ pub struct PayloadOutput {
     dir: Arc<OutputDir>,
     shard: u8,
     digester: Option<Digester>,
-    digests: HashMap<u64, [Option<Digest>; 2]>,
+    digests: HashMap<u64, [Option<Box<Digest>>; 2]>,
     digests_given_up: u64,
     minimum: Option<Minimum>,
     writer: Writer,
@@ -156,7 +156,7 @@ impl PayloadOutput {
             record,
             shard: self.shard,
             written,
-            sha256: [None; 2],
+            sha256: [None, None],
         }
     }
 
@@ -187,10 +187,15 @@ impl PayloadOutput {
         Ok(())
     }
 
-    /// Puts the digests into the row of a flow that ended before the last flush.
-    pub fn complete(&mut self, row: &mut FlowRow) {
-        if let Some(digests) = self.digests.remove(&row.record.flow_id) {
-            row.sha256 = digests;
+    /// Puts the digests into the rows of flows that ended before the last flush.
+    pub fn complete<'a>(&mut self, rows: impl Iterator<Item = &'a mut FlowRow>) {
+        if self.digests.is_empty() {
+            return;
+        }
+        for row in rows {
+            if let Some(digests) = self.digests.remove(&row.record.flow_id) {
+                row.sha256 = digests;
+            }
         }
     }
 
@@ -219,9 +224,9 @@ impl PayloadOutput {
         let has_files = matches!(self.writer, Writer::Files(_));
         let (dir, digests, given_up) = (&self.dir, &mut self.digests, &mut self.digests_given_up);
         digester.flush(source, |flow, outcomes| {
-            let mut known = [None; 2];
+            let mut known = [None, None];
             for (direction, outcome) in Direction::BOTH.into_iter().zip(outcomes) {
-                known[direction.index()] = match outcome {
+                let digest = match outcome {
                     Outcome::Empty => None,
                     Outcome::Known(digest) => Some(digest),
                     Outcome::GivenUp => {
@@ -234,6 +239,7 @@ impl PayloadOutput {
                         digest
                     }
                 };
+                known[direction.index()] = digest.map(Box::new);
             }
             digests.insert(flow.flow_id, known);
             Ok(())

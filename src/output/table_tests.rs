@@ -82,7 +82,7 @@ fn record(flow_id: u64) -> FlowRow {
         record: flow(flow_id),
         shard: 7,
         written: [true, false],
-        sha256: [Some([0xab; 32]), None],
+        sha256: [Some(Box::new([0xab; 32])), None],
     }
 }
 
@@ -105,7 +105,7 @@ fn flow(flow_id: u64) -> FlowRecord {
         key,
         client,
         client_by: ClientBy::Syn,
-        encapsulation: Encapsulation::default(),
+        encapsulation: None,
         midstream: false,
         tuple_seq: 1,
         first_ts: Timestamp::from_ns(1_159_533_296_123_456_789),
@@ -140,11 +140,11 @@ fn sparse_record(flow_id: u64) -> FlowRow {
     let record = FlowRecord {
         key,
         client,
-        encapsulation: Encapsulation {
+        encapsulation: Some(Box::new(Encapsulation {
             vlan: Some(5),
             inner_vlan: None,
             tunnels: vec![Tunnel::Gre(None), Tunnel::Vxlan(9)],
-        },
+        })),
         client_by: ClientBy::FirstFrame,
         midstream: true,
         first_ts: Timestamp::NONE,
@@ -158,7 +158,7 @@ fn sparse_record(flow_id: u64) -> FlowRow {
         record,
         shard: 63,
         written: [false; 2],
-        sha256: [None; 2],
+        sha256: [None, None],
     }
 }
 

@@ -22,19 +22,8 @@ pub(super) fn push_ip(out: &mut String, ip: IpAddr) {
 }
 
 /// Appends a number in decimal.
-pub(super) fn push_unsigned(out: &mut String, mut value: u64) {
-    let mut digits = [b'0'; 20];
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        // A digit: less than ten.
-        digits[first] = b'0' + u8::try_from(value % 10).unwrap_or(0);
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.push_str(std::str::from_utf8(&digits[first..]).unwrap_or_default());
+pub(super) fn push_unsigned(out: &mut String, value: u64) {
+    out.push_str(itoa::Buffer::new().format(value));
 }
 
 /// Appends a number in decimal.

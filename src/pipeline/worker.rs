@@ -161,9 +161,8 @@ impl Worker {
             captures.flush(source)?;
         }
         let rows = self.sink.rows.iter_mut();
-        for flow in rows.flat_map(|(_, rows)| &mut rows.flows) {
-            self.sink.payload.complete(flow);
-        }
+        let flows = rows.flat_map(|(_, rows)| &mut rows.flows);
+        self.sink.payload.complete(flows);
         Ok(())
     }
 

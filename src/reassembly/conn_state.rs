@@ -190,7 +190,9 @@ impl ConnTracker {
 
     /// The letters, in the order of what happened.
     pub(super) fn history(&self) -> String {
-        self.history.letters().map(char::from).collect()
+        let mut text = String::with_capacity(usize::from(self.history.len));
+        text.extend(self.history.letters().map(char::from));
+        text
     }
 
     /// The connection's state, by Zeek's decision order.

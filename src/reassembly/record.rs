@@ -1,7 +1,7 @@
 //! The end of a flow: its gaps, and its row.
 
 use super::connection::{Connection, Phase, Surroundings};
-use crate::model::{Direction, Encapsulation, EndReason, FlowRecord, HalfRecord, Side, TcpFlags};
+use crate::model::{Direction, EndReason, FlowRecord, HalfRecord, Side, TcpFlags, Trouble};
 
 /// Finishes a flow: the rest of its bytes and its gaps go to the sink, and then its row.
 ///
@@ -19,9 +19,9 @@ pub(super) fn finish(flow: &mut Connection, unclosed: EndReason, around: &mut Su
         Phase::Opening | Phase::Open => unclosed,
     };
     let handshake = halves.iter().all(|half| half.syn.is_some());
-    let clean = halves
-        .iter()
-        .all(|half| half.gaps == 0 && half.truncated_bytes == 0 && half.conflict_bytes == 0);
+    let clean = halves.iter().map(HalfRecord::trouble).all(|trouble| {
+        trouble.gaps == 0 && trouble.truncated_bytes == 0 && trouble.conflict_bytes == 0
+    });
     around.sink.flow(FlowRecord {
         flow_id: flow.flow_id,
         key: flow.key,
@@ -44,10 +44,7 @@ pub(super) fn finish(flow: &mut Connection, unclosed: EndReason, around: &mut Su
         halves,
         last_frame: flow.last_frame,
         file_id: flow.file_id,
-        encapsulation: flow
-            .encapsulation
-            .take()
-            .map_or_else(Encapsulation::default, |boxed| *boxed),
+        encapsulation: flow.encapsulation.take(),
     });
 }
 
@@ -55,12 +52,7 @@ fn half_record(flow: &Connection, side: Side, stream_span: u64) -> HalfRecord {
     let half = flow.half(side);
     let (bytes, counts) = (half.stream.bytes(), half.analysis.counts());
     let lacks = half.lacks.get();
-    HalfRecord {
-        packets: half.packets,
-        ip_bytes: half.ip_bytes,
-        payload_bytes: half.payload_bytes,
-        stream_bytes: bytes.unique,
-        stream_span,
+    let trouble = Trouble {
         gap_bytes: lacks.gap_bytes,
         gaps: lacks.gaps,
         retrans_packets: counts.retrans_packets,
@@ -75,6 +67,14 @@ fn half_record(flow: &Connection, side: Side, stream_span: u64) -> HalfRecord {
         limit_bytes: bytes.limited,
         unverified_bytes: bytes.unverified,
         truncated_bytes: lacks.truncated_bytes,
+    };
+    HalfRecord {
+        packets: half.packets,
+        ip_bytes: half.ip_bytes,
+        payload_bytes: half.payload_bytes,
+        stream_bytes: bytes.unique,
+        stream_span,
+        trouble: (trouble != Trouble::default()).then(|| Box::new(trouble)),
         syn: half.syn,
         tcp_flags: half.tcp_flags,
     }

@@ -216,7 +216,7 @@ fn a_snap_length_cut_is_a_truncated_gap() {
         (gap.offset, gap.length, gap.cause),
         (3, 7, GapCause::Truncated)
     );
-    assert_eq!(out.flows[0].halves[0].truncated_bytes, 7);
+    assert_eq!(out.flows[0].halves[0].trouble().truncated_bytes, 7);
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn wild_segments_need_confirmation() {
         ]),
     );
     assert_eq!(lone.text(INPUT, 1, Direction::C2s), "abcd");
-    assert_eq!(lone.flows[0].halves[0].rejected_bytes, 2);
+    assert_eq!(lone.flows[0].halves[0].trouble().rejected_bytes, 2);
     assert!(lone.gaps.is_empty());
 
     let acknowledged = run(
@@ -400,8 +400,8 @@ fn keepalives_overwrite_nothing_and_conflict_with_nothing() {
     assert_eq!(out.text(INPUT, 1, Direction::C2s), "abcde");
     assert_eq!(
         (
-            out.flows[0].halves[0].conflict_bytes,
-            out.flows[0].halves[0].keepalives
+            out.flows[0].halves[0].trouble().conflict_bytes,
+            out.flows[0].halves[0].trouble().keepalives
         ),
         (0, 2)
     );
@@ -418,7 +418,7 @@ fn keepalives_of_a_flow_picked_up_midstream_conflict_with_nothing() {
         ],
     );
     assert_eq!(out.text(INPUT, 1, Direction::C2s), "abcde");
-    assert_eq!(out.flows[0].halves[0].conflict_bytes, 0);
+    assert_eq!(out.flows[0].halves[0].trouble().conflict_bytes, 0);
 }
 
 #[test]
@@ -435,7 +435,8 @@ fn a_plausible_reset_closes_and_a_wild_one_does_not() {
     );
     assert_eq!(real.flows[0].end_reason, EndReason::Rst);
     assert_eq!(
-        real.flows[0].halves[1].rejected_bytes, 5,
+        real.flows[0].halves[1].trouble().rejected_bytes,
+        5,
         "text on a RST is no stream data"
     );
 }
@@ -581,7 +582,7 @@ fn data_on_a_stray_syn_is_no_stream_data() {
         ]),
     );
     assert_eq!(out.text(INPUT, 1, Direction::C2s), "abcd");
-    assert_eq!(out.flows[0].halves[0].rejected_bytes, 5);
+    assert_eq!(out.flows[0].halves[0].trouble().rejected_bytes, 5);
 }
 
 #[test]
@@ -690,7 +691,7 @@ fn connections_that_only_syn_acks_tell_apart_are_flows_of_their_own() {
     assert!(
         out.flows
             .iter()
-            .all(|flow| flow.halves[1].rejected_bytes == 0)
+            .all(|flow| flow.halves[1].trouble().rejected_bytes == 0)
     );
 }
 
@@ -798,8 +799,8 @@ mod property {
             let missing: u64 = out.gaps.iter().map(|gap| gap.length).sum();
             prop_assert_eq!(half.stream_span, u64::from(end));
             prop_assert_eq!(half.stream_bytes + missing, half.stream_span);
-            prop_assert_eq!(half.gap_bytes, missing);
-            prop_assert_eq!(half.stream_bytes + half.overlap_bytes, captured);
+            prop_assert_eq!(half.trouble().gap_bytes, missing);
+            prop_assert_eq!(half.stream_bytes + half.trouble().overlap_bytes, captured);
             for gap in &out.gaps {
                 let range = gap.offset as usize..(gap.offset + gap.length) as usize;
                 prop_assert!(oracle[range].iter().all(Option::is_none));
@@ -831,12 +832,12 @@ mod property {
             let out = run_with(ReassemblyConfig { max_gap, ..config() }, INPUT, all);
             let halves = || out.flows.iter().flat_map(|flow| &flow.halves);
             let sum: u64 = halves()
-                .map(|half| half.stream_bytes + half.overlap_bytes + half.rejected_bytes)
+                .map(|half| half.stream_bytes + half.trouble().overlap_bytes + half.trouble().rejected_bytes)
                 .sum();
             prop_assert_eq!(sum, captured);
             prop_assert_eq!(halves().map(|half| half.packets).sum::<u64>(), count);
             for half in halves() {
-                prop_assert_eq!(half.stream_bytes + half.gap_bytes, half.stream_span);
+                prop_assert_eq!(half.stream_bytes + half.trouble().gap_bytes, half.stream_span);
             }
             let told: u64 = out.data.iter().map(|run| u64::from(run.payload.len())).sum();
             prop_assert_eq!(told, halves().map(|half| half.stream_bytes).sum::<u64>());

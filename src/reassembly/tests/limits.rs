@@ -21,8 +21,8 @@ fn a_capture_that_lacks_part_of_every_segment_costs_bounded_state() {
         panic!("{} flows", out.flows.len())
     };
     let half = &flow.halves[0];
-    assert_eq!(half.gaps, u64::from(SEGMENTS));
-    assert_eq!(half.gap_bytes, 96 * u64::from(SEGMENTS));
+    assert_eq!(half.trouble().gaps, u64::from(SEGMENTS));
+    assert_eq!(half.trouble().gap_bytes, 96 * u64::from(SEGMENTS));
     assert_eq!(half.stream_bytes, 4 * u64::from(SEGMENTS));
     assert_eq!(half.stream_span, 100 * u64::from(SEGMENTS));
     for (gap, i) in out.gaps.iter().zip(0..) {
@@ -44,15 +44,24 @@ fn a_hole_that_became_final_takes_no_more_bytes_and_loses_none_unseen() {
     all.push(B::client(100 + 100 * 2000 + 10, 500).payload(0, 20));
     let out = run(INPUT, all);
     let half = &out.flows[0].halves[0];
-    assert_eq!((half.overlap_bytes, half.unverified_bytes), (20, 20));
+    assert_eq!(
+        (
+            half.trouble().overlap_bytes,
+            half.trouble().unverified_bytes
+        ),
+        (20, 20)
+    );
     assert_eq!(
         half.stream_bytes,
         4 * (OPEN_HOLES as u64 + 10) + 20,
         "the open hole takes what comes"
     );
-    assert_eq!(half.stream_bytes + half.gap_bytes, half.stream_span);
     assert_eq!(
-        half.gap_bytes,
+        half.stream_bytes + half.trouble().gap_bytes,
+        half.stream_span
+    );
+    assert_eq!(
+        half.trouble().gap_bytes,
         out.gaps.iter().map(|gap| gap.length).sum::<u64>()
     );
 }
@@ -122,7 +131,7 @@ fn a_copy_that_differs_in_many_places_is_told_in_few_rows() {
     let [flow] = &out.flows[..] else {
         panic!("{} flows", out.flows.len())
     };
-    let counted = flow.halves[0].conflict_bytes;
+    let counted = flow.halves[0].trouble().conflict_bytes;
     assert_eq!(counted, 3 * u64::from(BYTES) / 2 / 2 * 2);
     assert_eq!(
         out.conflicts.iter().map(|c| c.differing).sum::<u64>(),
