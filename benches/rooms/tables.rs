@@ -30,7 +30,7 @@ fn rows() -> Vec<FlowRow> {
         record,
         shard: 0,
         written: [true; 2],
-        sha256: [None; 2],
+        sha256: [None, None],
     };
     told.records.unwrap().into_iter().map(row).collect()
 }

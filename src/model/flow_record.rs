@@ -258,7 +258,7 @@ pub struct Trouble {
     pub truncated_bytes: u64,
 }
 
-/// What is wrong with most flows.
+/// What most flows have of it.
 static NO_TROUBLE: Trouble = Trouble {
     gap_bytes: 0,
     gaps: 0,
@@ -287,7 +287,7 @@ pub struct HalfRecord {
     pub payload_bytes: u64,
     /// Unique bytes kept.
     pub stream_bytes: u64,
-    /// Highest stream offset reached; `stream_bytes` and [`Trouble::gap_bytes`].
+    /// Highest stream offset reached: `stream_bytes` and [`Trouble::gap_bytes`] together.
     pub stream_span: u64,
     /// What went wrong, if anything did.
     pub trouble: Option<Box<Trouble>>,
