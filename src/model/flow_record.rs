@@ -258,24 +258,6 @@ pub struct Trouble {
     pub truncated_bytes: u64,
 }
 
-/// What most flows have of it.
-static NO_TROUBLE: Trouble = Trouble {
-    gap_bytes: 0,
-    gaps: 0,
-    retrans_packets: 0,
-    retrans_bytes: 0,
-    ooo_packets: 0,
-    dup_acks: 0,
-    zero_windows: 0,
-    keepalives: 0,
-    overlap_bytes: 0,
-    conflict_bytes: 0,
-    rejected_bytes: 0,
-    limit_bytes: 0,
-    unverified_bytes: 0,
-    truncated_bytes: 0,
-};
-
 /// One direction of a [`FlowRecord`]. All counts are of this direction's own segments, as captured.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct HalfRecord {
@@ -299,8 +281,8 @@ pub struct HalfRecord {
 
 impl HalfRecord {
     /// What went wrong.
-    pub fn trouble(&self) -> &Trouble {
-        self.trouble.as_deref().unwrap_or(&NO_TROUBLE)
+    pub fn trouble(&self) -> Trouble {
+        self.trouble.as_deref().copied().unwrap_or_default()
     }
 }
 

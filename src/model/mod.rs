@@ -1,5 +1,6 @@
 //! The data that passes between the rooms. It imports nothing of the crate.
 
+pub mod blocks;
 pub mod encapsulation;
 pub mod evidence;
 pub mod flow_key;
@@ -10,6 +11,7 @@ pub mod segment;
 pub mod seq;
 pub mod time;
 
+pub use blocks::Blocks;
 pub use encapsulation::{Encapsulation, Tunnel};
 pub use evidence::{Conflict, SegmentFacts, SegmentKind, SegmentPart};
 pub use flow_key::{Endpoint, FlowKey, FlowTag, Side, ip_addr};

@@ -222,7 +222,7 @@ fn half_columns<const D: usize>(payload: PayloadMode) -> Vec<Column<FlowRow>> {
             "sha256",
             FlowCell::OptText(|r, out| {
                 if let Some(digest) = &r.sha256[D] {
-                    push_hex(out, &**digest);
+                    push_hex(out, digest.as_slice());
                 }
                 r.sha256[D].is_some()
             }),

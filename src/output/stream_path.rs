@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::model::Direction;
 use crate::reassembly::event::FlowName;
 
-use super::text::push_ip;
+use super::text::{push_ip, push_unsigned};
 
 /// Flows per directory: a directory of a million files is slow to list and to delete.
 const FLOWS_PER_DIRECTORY: u64 = 10_000;
@@ -63,12 +63,13 @@ pub(super) fn push_stream_path(out: &mut String, flow: &FlowName, direction: Dir
     push_directory(out, STREAMS_DIR, flow.flow_id);
     let server = flow.client.other();
     let ends = [flow.client, server].map(|side| (flow.key.ip(side), flow.key.end(side).port));
-    // Writing to a String cannot fail.
-    let _ = write!(out, "/{}", flow.flow_id);
+    out.push('/');
+    push_unsigned(out, flow.flow_id);
     for (ip, port) in ends {
         out.push('-');
         push_file_name_ip(out, ip);
-        let _ = write!(out, ".{port}");
+        out.push('.');
+        push_unsigned(out, u64::from(port));
     }
     out.push('.');
     out.push_str(direction.name());
@@ -77,6 +78,7 @@ pub(super) fn push_stream_path(out: &mut String, flow: &FlowName, direction: Dir
 /// Appends `streams/NNNNN`, for `streams` or another directory.
 fn push_directory(out: &mut String, directory: &str, flow_id: u64) {
     let number = flow_id / FLOWS_PER_DIRECTORY;
+    // Writing to a String cannot fail.
     let _ = write!(out, "{directory}/{number:05}");
 }
 

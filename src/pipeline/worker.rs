@@ -170,7 +170,7 @@ impl Worker {
     /// their frames do.
     fn chunk(&mut self, joined: &JoinedChunk, source: &dyn PayloadSource) {
         let mut taken = joined.chunk.buckets.take(self.shard);
-        let mut whole = taken.iter_mut().flatten().peekable();
+        let mut whole = taken.iter_mut().peekable();
         let mut pieced = joined
             .defragmented
             .get(self.shard)

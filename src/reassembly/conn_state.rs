@@ -190,9 +190,7 @@ impl ConnTracker {
 
     /// The letters, in the order of what happened.
     pub(super) fn history(&self) -> String {
-        let mut text = String::with_capacity(usize::from(self.history.len));
-        text.extend(self.history.letters().map(char::from));
-        text
+        self.history.letters().map(char::from).collect()
     }
 
     /// The connection's state, by Zeek's decision order.

@@ -8,7 +8,7 @@ use hashbrown::{HashMap, HashTable};
 
 use super::connection::{Connection, Phase};
 use super::timers::{Entry, Timers};
-use crate::model::{FlowKey, Timestamp};
+use crate::model::{Blocks, FlowKey, Timestamp};
 
 /// Which timeout a flow is under. A flow never comes back to a class that it has left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,7 +62,7 @@ pub(super) struct FlowTable {
     /// never shows in the output.
     hasher: RandomState,
     heads: Vec<Head>,
-    flows: Slab,
+    flows: Slots,
     free: Vec<u32>,
     timers: [Timers; 3],
     remembered: Remembered,
@@ -101,47 +101,8 @@ pub(super) const FLOW_BYTES: usize = size_of::<Option<Connection>>()
     + 2 * size_of::<u32>()
     + 2 * size_of::<Entry>();
 
-/// Flows by slot. They stand in blocks that stay where they are: a flow has the size of many cache
-/// lines, and moving all of them to a larger array costs more than all else that is done for a small
-/// flow.
-#[derive(Debug, Default)]
-struct Slab(Vec<Vec<Option<Connection>>>);
-
-impl Slab {
-    /// Flows per block.
-    const BLOCK: usize = 32;
-
-    fn get(&self, slot: u32) -> Option<&Connection> {
-        let slot = slot as usize;
-        self.0
-            .get(slot / Slab::BLOCK)?
-            .get(slot % Slab::BLOCK)?
-            .as_ref()
-    }
-
-    fn place(&mut self, slot: u32) -> Option<&mut Option<Connection>> {
-        let slot = slot as usize;
-        self.0
-            .get_mut(slot / Slab::BLOCK)?
-            .get_mut(slot % Slab::BLOCK)
-    }
-
-    /// Puts a flow into a slot: one that is free, or the next behind all others.
-    fn put(&mut self, slot: u32, flow: Connection) {
-        if let Some(place) = self.place(slot) {
-            *place = Some(flow);
-            return;
-        }
-        match self.0.last_mut() {
-            Some(block) if block.len() < Slab::BLOCK => block.push(Some(flow)),
-            _ => {
-                let mut block = Vec::with_capacity(Slab::BLOCK);
-                block.push(Some(flow));
-                self.0.push(block);
-            }
-        }
-    }
-}
+/// Flows by slot. A flow has the size of many cache lines: it stays where it is. 32 of them are a block.
+type Slots = Blocks<Option<Connection>, 32>;
 
 impl Default for FlowTable {
     fn default() -> FlowTable {
@@ -149,7 +110,7 @@ impl Default for FlowTable {
             index: HashTable::new(),
             hasher: RandomState::default(),
             heads: Vec::new(),
-            flows: Slab::default(),
+            flows: Slots::default(),
             free: Vec::new(),
             timers: Default::default(),
             remembered: Remembered::default(),
@@ -166,13 +127,16 @@ impl FlowTable {
     /// The flow with this key.
     pub(super) fn find(&self, key: &FlowKey) -> Option<SlotId> {
         let hash = self.hasher.hash_one(key);
-        let same = |&at: &u32| self.flows.get(at).is_some_and(|flow| flow.key == *key);
+        let same = |&at: &u32| {
+            let flow = self.flows.get(at as usize).and_then(Option::as_ref);
+            flow.is_some_and(|flow| flow.key == *key)
+        };
         self.index.find(hash, same).copied().map(SlotId)
     }
 
     /// All flows, by id and slot, in the order of their slots.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, SlotId)> + '_ {
-        let flows = self.flows.0.iter().flatten();
+        let flows = self.flows.iter();
         (0..)
             .zip(flows)
             .filter_map(|(at, flow)| Some((flow.as_ref()?.flow_id, SlotId(at))))
@@ -206,7 +170,10 @@ impl FlowTable {
             let generation = known.generation.wrapping_add(1);
             *known = Head { generation, ..head };
         }
-        self.flows.put(at, flow);
+        match self.flows.get_mut(at as usize) {
+            Some(free) => *free = Some(flow),
+            None => self.flows.push(Some(flow)),
+        }
         let heads = &self.heads;
         self.index
             .insert_unique(hash, at, |&at| heads.get(at as usize).map_or(0, |h| h.hash));
@@ -217,7 +184,7 @@ impl FlowTable {
 
     /// The flow in a slot.
     pub(super) fn get(&mut self, id: SlotId) -> Option<&mut Connection> {
-        self.flows.place(id.0)?.as_mut()
+        self.flows.get_mut(id.0 as usize)?.as_mut()
     }
 
     /// Watermark at the flow's last segment.
@@ -228,7 +195,7 @@ impl FlowTable {
 
     /// Notes that a segment of the flow came.
     pub(super) fn touch(&mut self, id: SlotId, seen: Timestamp) {
-        let flow = self.flows.get(id.0);
+        let flow = self.flows.get(id.0 as usize).and_then(Option::as_ref);
         let (Some(head), Some(flow)) = (self.heads.get_mut(id.0 as usize), flow) else {
             return;
         };
@@ -246,7 +213,8 @@ impl FlowTable {
 
     /// Forgets the flow in a slot.
     pub(super) fn remove(&mut self, id: SlotId) {
-        let place = self.flows.place(id.0).filter(|place| place.is_some());
+        let place = self.flows.get_mut(id.0 as usize);
+        let place = place.filter(|place| place.is_some());
         let (Some(place), Some(head)) = (place, self.heads.get_mut(id.0 as usize)) else {
             return;
         };

@@ -5,16 +5,15 @@ use std::sync::{Mutex, PoisonError};
 use super::shard_of;
 use crate::config::SHARDS;
 use crate::decode::{DecodeSink, Fragment};
-use crate::model::Segment;
+use crate::model::{Blocks, Segment};
 
-/// Segments that stand together, 8 KiB of them: a shard's list grows by such blocks, so that no
-/// segment is moved and little stays empty in a chunk of few.
-const BLOCK: usize = 64;
+/// The segments of a shard. A block is 8 KiB, so that little stays empty in a chunk of few.
+pub type Bucket = Blocks<Segment, 64>;
 
 /// What decoding a chunk yields: segments in capture order within each shard, and fragments.
 #[derive(Debug)]
 pub struct Buckets {
-    shards: Vec<Mutex<Vec<Vec<Segment>>>>,
+    shards: Vec<Mutex<Bucket>>,
     fragments: Vec<Fragment>,
     /// Frame and ordinal of the last segment.
     last: (u64, u32),
@@ -31,11 +30,11 @@ impl Default for Buckets {
 }
 
 impl Buckets {
-    /// Takes the segments of a shard out, in capture order, in blocks. Whoever has them may change them in
-    /// place, and gives their memory back while others work.
-    pub fn take(&self, shard: usize) -> Vec<Vec<Segment>> {
+    /// Takes the segments of a shard out, in capture order. Whoever has them may change them in place, and
+    /// gives their memory back while others work.
+    pub fn take(&self, shard: usize) -> Bucket {
         let Some(bucket) = self.shards.get(shard) else {
-            return Vec::new();
+            return Bucket::default();
         };
         std::mem::take(&mut *bucket.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -58,15 +57,7 @@ impl DecodeSink for Buckets {
         self.last = (segment.frame, ordinal);
         if let Some(bucket) = self.shards.get_mut(shard) {
             let bucket = bucket.get_mut().unwrap_or_else(PoisonError::into_inner);
-            let segment = Segment { ordinal, ..segment };
-            match bucket.last_mut() {
-                Some(block) if block.len() < BLOCK => block.push(segment),
-                _ => {
-                    let mut block = Vec::with_capacity(BLOCK);
-                    block.push(segment);
-                    bucket.push(block);
-                }
-            }
+            bucket.push(Segment { ordinal, ..segment });
         }
     }
 

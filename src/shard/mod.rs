@@ -3,5 +3,5 @@
 mod bucket;
 mod hash;
 
-pub use bucket::Buckets;
+pub use bucket::{Bucket, Buckets};
 pub use hash::shard_of;
