@@ -59,7 +59,8 @@ pub enum GapMode {
 pub struct Timeouts {
     /// A handshake that does not complete: 130 s, since a SYN is retried for up to 127 s.
     pub handshake: i64,
-    /// An established or half-closed flow without a segment: 3600 s.
+    /// An established or half-closed flow without a segment: 7,500 s. Idle connections are probed every two hours (RFC
+    /// 1122, 4.2.3.6), so none may be forgotten before 2 h 4 min (RFC 5382, REQ-5).
     pub idle: i64,
     /// How long a closed flow still owns its strays: 120 s.
     pub close_linger: i64,
@@ -71,7 +72,7 @@ impl Default for Timeouts {
     fn default() -> Timeouts {
         Timeouts {
             handshake: 130 * SECOND_NS,
-            idle: 3600 * SECOND_NS,
+            idle: 7500 * SECOND_NS,
             close_linger: 120 * SECOND_NS,
             fragment: 30 * SECOND_NS,
         }

@@ -50,7 +50,7 @@ pub(super) struct Args {
     memory_limit: u64,
 
     /// End an established flow after this long without a segment, on the capture's clock
-    #[arg(long, value_name = "TIME", default_value = "3600s", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "7500s", value_parser = units::duration)]
     idle_timeout: i64,
 
     /// End a flow whose handshake does not complete after this long without a segment

@@ -1,8 +1,8 @@
 //! Places the bytes of one half-stream: what is new, what was there, and which copy stands.
 //!
-//! Payload is never held, only references to recent pieces of it. Under a policy by which a later
-//! copy may stand, pieces are told only once nothing can replace them: when the receiver has
-//! acknowledged them, or when too many others have come. So every byte is told once.
+//! Payload is never held, only references to recent pieces of it. Pieces are told only once nothing can replace
+//! them or take them back: when the receiver has acknowledged them, or when too many others have come. So every
+//! byte is told once.
 
 use std::collections::VecDeque;
 
@@ -160,7 +160,7 @@ impl Assembler {
                     kept: true,
                 });
                 // What comes late behind bytes that are settled stands: runs are settled in order.
-                let settled = rules.policy.keeps_first() || start < *settled_end;
+                let settled = start < *settled_end;
                 let piece = newcomer.piece(start, stop, settled);
                 if settled {
                     *settled_end = stop.max(*settled_end);
@@ -190,17 +190,27 @@ impl Assembler {
 
     /// The receiver has everything before `acknowledged`.
     pub(super) fn acknowledge(&mut self, acknowledged: u64, rules: &mut Rules<'_>) {
-        if !rules.policy.keeps_first() && rules.policy.acknowledged_stands() {
+        if rules.policy.acknowledged_stands() {
             self.settle(acknowledged, rules);
             self.forget_rivals();
         }
     }
 
+    /// Takes back all bytes from `end` on; returns how many, or `None` if some of them have gone out.
+    pub(super) fn cut(&mut self, end: u64) -> Option<u64> {
+        if self.captured.end() <= end {
+            return Some(0);
+        }
+        if self.settled_end > end {
+            return None;
+        }
+        self.history.truncate(end);
+        Some(self.captured.truncate(end))
+    }
+
     /// Takes all bytes and every hole for final and places what still waits.
     pub(super) fn finish(&mut self, rules: &mut Rules<'_>) {
-        if !rules.policy.keeps_first() {
-            self.settle(u64::MAX, rules);
-        }
+        self.settle(u64::MAX, rules);
         self.layout.finish(rules.max_gap, rules.place);
     }
 

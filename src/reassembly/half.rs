@@ -5,7 +5,8 @@ use super::half_stream::HalfStream;
 use super::mirror::Mirror;
 use super::overlap::OverlapPolicy;
 use super::seldom::Seldom;
-use crate::model::{SynFacts, Timestamp};
+use super::syns::Syns;
+use crate::model::Timestamp;
 
 /// What the capture of a direction lacks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,10 +34,10 @@ pub(super) struct Half {
     pub payload_bytes: u64,
     /// What its capture lacks.
     pub lacks: Seldom<Lacks>,
-    /// What its SYN said.
-    pub syn: Option<SynFacts>,
-    /// A FIN that lies where the stream may end; a forged one far away closes nothing.
-    pub fin_seen: bool,
+    /// Its SYNs.
+    pub syns: Syns,
+    /// What its first SYN-ACK acknowledged.
+    pub answered: Option<u32>,
     /// All flags, or-ed.
     pub tcp_flags: u8,
     /// Last acknowledgement it sent.
@@ -49,6 +50,8 @@ pub(super) struct Half {
     pub last_payload: Timestamp,
     /// Last window it announced, unscaled.
     pub window: u16,
+    /// Greatest window it announced after its SYN, unscaled.
+    pub greatest_window: u16,
     /// That window was on a SYN, where it is never scaled (RFC 7323, 2.2).
     pub window_on_syn: bool,
 }
@@ -63,20 +66,21 @@ impl Half {
             ip_bytes: 0,
             payload_bytes: 0,
             lacks: Seldom::default(),
-            syn: None,
-            fin_seen: false,
+            syns: Syns::default(),
+            answered: None,
             tcp_flags: 0,
             last_ack: None,
             mirror: Mirror::default(),
             policy,
             last_payload: Timestamp::NONE,
             window: 0,
+            greatest_window: 0,
             window_on_syn: false,
         }
     }
 
     /// Memory beyond the struct itself, bytes.
     pub(super) fn memory(&self) -> usize {
-        self.stream.memory() + self.analysis.memory() + self.lacks.memory()
+        self.stream.memory() + self.analysis.memory() + self.lacks.memory() + self.syns.memory()
     }
 }

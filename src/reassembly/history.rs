@@ -147,6 +147,19 @@ impl History {
         Some(head)
     }
 
+    /// Takes out everything from `end` on.
+    pub(super) fn truncate(&mut self, end: u64) {
+        while let Some(last) = self.pieces().last()
+            && last.end() > end
+        {
+            let at = self.pieces().len() - 1;
+            let Some(last) = self.remove(at) else { return };
+            if last.offset < end {
+                self.insert(at, last.part(last.offset, end));
+            }
+        }
+    }
+
     /// Bytes of state beyond the struct itself.
     pub(super) fn memory(&self) -> usize {
         let pieces = if self.pieces.spilled() {

@@ -1,0 +1,163 @@
+//! The handshake: which SYNs count, and how long it took.
+
+use super::super::half_stream::RstPlace;
+use super::super::syns::first_of;
+use super::{Connection, Half, Surroundings};
+use crate::model::seq::distance;
+use crate::model::{Segment, Side, SynFacts};
+
+impl Connection {
+    /// Whether the segment is none that its receiver discards for acknowledging a SYN that was not sent (RFC 9293,
+    /// 3.10.7.3): it sets no sequence numbers and tells nothing of its peer's.
+    pub(super) fn is_acceptable(&self, segment: &Segment) -> bool {
+        let flags = segment.flags;
+        !flags.syn() || !flags.ack() || flags.rst() || self.answers_syn(segment)
+    }
+
+    /// Whether a segment acknowledges a SYN of the peer, or what was sent with it (RFC 7413, 4.2.2); also where
+    /// nothing of the peer was captured that could tell.
+    pub(in crate::reassembly) fn answers_syn(&self, segment: &Segment) -> bool {
+        let peer = self.half(segment.from.other());
+        if peer.syns.chosen().is_some() {
+            let sent = |first| peer.stream.sent_behind(first);
+            return peer.syns.acknowledged(segment.ack, sent).is_some();
+        }
+        peer.stream.origin().is_none_or(|origin| {
+            let behind = i64::from(distance(origin, segment.ack));
+            (0..=i64::from(peer.stream.sent_behind(origin))).contains(&behind)
+        })
+    }
+
+    /// Whether this flow has a SYN with the number of this one.
+    pub(in crate::reassembly) fn has_sent_syn(&self, syn: Option<&Segment>) -> bool {
+        syn.is_some_and(|syn| self.half(syn.from).syns.all().any(|own| own.isn == syn.seq))
+    }
+
+    /// Takes note of the SYN that a segment is.
+    pub(super) fn take_syn(&mut self, segment: &Segment, around: &mut Surroundings<'_>) {
+        if !segment.flags.syn() || segment.flags.rst() {
+            return;
+        }
+        let syn = SynFacts {
+            isn: segment.seq,
+            options: segment.syn_options,
+        };
+        let (own, _) = self.halves_mut(segment.from);
+        if own.syns.add(syn) && own.stream.origin() == Some(first_of(syn)) {
+            // It comes late, and fits what was taken for the beginning.
+            self.settle_syn(segment.from, first_of(syn), Some(syn), around);
+        }
+    }
+
+    /// An acknowledgement of what `side` sent tells which of its SYNs counts.
+    pub(super) fn settle_syn_by_ack(
+        &mut self,
+        side: Side,
+        ack: u32,
+        around: &mut Surroundings<'_>,
+    ) {
+        let half = self.half(side);
+        if half.stream.origin().is_some() || half.syns.chosen().is_none() {
+            return;
+        }
+        if let Some(syn) = half.stream.syn_acknowledged(ack, &half.syns) {
+            self.settle_syn(side, first_of(syn), Some(syn), around);
+        }
+    }
+
+    /// Data of `side` waits for offset 0. It tells itself where that is if nothing of the peer was captured and a SYN
+    /// comes right before it, or when too much waits.
+    pub(super) fn settle_syn_by_data(
+        &mut self,
+        side: Side,
+        seq: u32,
+        around: &mut Surroundings<'_>,
+    ) {
+        let half = self.half(side);
+        let before = half.syns.all().find(|&syn| first_of(syn) == seq);
+        if self.half(side.other()).packets == 0
+            && let Some(syn) = before
+        {
+            self.settle_syn(side, first_of(syn), Some(syn), around);
+        } else if half.stream.head_is_full() {
+            self.guess_syn(side, around);
+        }
+    }
+
+    /// Nothing more will tell where the stream of `side` begins.
+    pub(super) fn guess_syn(&mut self, side: Side, around: &mut Surroundings<'_>) {
+        let half = self.half(side);
+        if half.stream.origin().is_none()
+            && let Some((origin, syn)) = half.stream.guess_origin(&half.syns)
+        {
+            self.settle_syn(side, origin, syn, around);
+        }
+    }
+
+    fn settle_syn(
+        &mut self,
+        side: Side,
+        origin: u32,
+        syn: Option<SynFacts>,
+        around: &mut Surroundings<'_>,
+    ) {
+        let (own, _) = self.halves_mut(side);
+        if syn.is_some() || own.syns.chosen().is_some() {
+            own.syns.settle(syn);
+        }
+        self.with_context(side, false, around, |half, context| {
+            half.stream.set_origin(origin, context);
+        });
+    }
+
+    /// Where a RST lies for the one who is sent it.
+    pub(super) fn rst_place(&self, segment: &Segment) -> RstPlace {
+        let (own, peer) = (
+            self.half(segment.from),
+            self.half(segment.from.other()),
+        );
+        let first = own.syns.chosen().map(first_of);
+        let unknown = own.stream.origin().or(first).or(own.stream.head_seq()).is_none();
+        // Who waits for the answer to a SYN takes a RST only if it acknowledges that (RFC 9293, 3.10.7.3).
+        if unknown
+            && segment.flags.ack()
+            && peer.syns.chosen().is_some()
+            && !self.answers_syn(segment)
+        {
+            return RstPlace::Outside;
+        }
+        let window = self.window_of(segment.from.other());
+        own.stream.rst_place(segment.seq, first, window)
+    }
+
+    /// Round trips from the last SYN before its answer: of several, the last one was answered
+    /// (RFC 6298, 3, leaves the others out for the same doubt).
+    pub(super) fn handshake_times(&mut self, segment: &Segment) {
+        let flags = segment.flags;
+        if flags.rst() || (self.syn_rtt_ns.is_some() && self.ack_rtt_ns.is_some()) {
+            return;
+        }
+        let is_client = segment.from == self.client;
+        let answers = |half: &Half| {
+            half.syns.chosen().is_some_and(|syn| {
+                let first = first_of(syn);
+                let behind = u32::try_from(distance(first, segment.ack));
+                behind.is_ok_and(|bytes| bytes <= half.stream.sent_behind(first))
+            }) && flags.ack()
+        };
+        let peer = self.half(segment.from.other());
+        if flags.syn() && !flags.ack() && is_client && self.syn_rtt_ns.is_none() {
+            self.syn_at = segment.ts;
+        } else if flags.syn() && !is_client && self.syn_rtt_ns.is_none() && answers(peer) {
+            self.syn_rtt_ns = segment.ts.since(self.syn_at).filter(|&ns| ns >= 0);
+            self.syn_ack_at = segment.ts;
+        } else if !flags.syn() && is_client && self.ack_rtt_ns.is_none() && answers(peer) {
+            self.ack_rtt_ns = segment.ts.since(self.syn_ack_at).filter(|&ns| ns >= 0);
+        }
+    }
+
+    /// The handshake's whole round trip, which Wireshark compares reordering with.
+    pub(super) fn initial_rtt(&self) -> Option<i64> {
+        Some(self.syn_rtt_ns?.saturating_add(self.ack_rtt_ns?))
+    }
+}
