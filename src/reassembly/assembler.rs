@@ -254,6 +254,12 @@ impl Assembler {
         &self.captured
     }
 
+    /// The bounds of the recent piece that holds an offset.
+    pub(super) fn piece_at(&self, at: u64) -> Option<Bounds> {
+        let piece = self.history.overlapping(at, at + 1).next()?;
+        Some((piece.offset, piece.end()))
+    }
+
     /// Whether the hole that begins at `start` is closed up in the file.
     pub(super) fn is_elided(&self, start: u64) -> bool {
         let hole = self.layout.closed_hole_after(start);

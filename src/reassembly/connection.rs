@@ -155,6 +155,11 @@ impl Connection {
         &self.halves[side as usize]
     }
 
+    /// The half that this side sends.
+    const fn half_mut(&mut self, side: Side) -> &mut Half {
+        &mut self.halves[side as usize]
+    }
+
     /// Both halves, the segment's own first.
     pub(super) const fn halves_mut(&mut self, own: Side) -> (&mut Half, &mut Half) {
         let [lower, upper] = &mut self.halves;

@@ -147,8 +147,11 @@ impl HalfStream {
         match self.origin {
             None => self.wait_for_origin(held, context),
             Some(origin) => {
-                if flags.syn() && origin != held.seq {
-                    // A SYN of no connection that this is: neither is its data.
+                let end = unwrap(origin, 0, held.seq) + i64::from(held.payload.len());
+                let captured = self.assembler.captured().prefix();
+                if flags.syn() && (origin != held.seq || to_offset(end) > captured) {
+                    // A SYN of no connection that this is: neither is its data. One that comes when the handshake is
+                    // over brings nothing new (RFC 5961, 4.2).
                     self.reject(&held, context.rules.notes);
                 } else {
                     self.accept(held, context);
@@ -220,8 +223,9 @@ impl HalfStream {
     }
 
     /// The stream is over: everything held finds its place or is rejected, and every hole is final.
-    /// Returns its span (the highest offset reached). Offset 0 is known if anything can tell it.
-    pub(super) fn finish(&mut self, context: &mut Context<'_>) -> u64 {
+    /// Returns its span (the highest offset reached). Offset 0 is known if anything can tell it. `closed` tells that both
+    /// sides have said that there is no more.
+    pub(super) fn finish(&mut self, closed: bool, context: &mut Context<'_>) -> u64 {
         self.finish_filler(context);
         let aside = self.aside.changed_mut();
         let unseen = aside.as_ref().and_then(|aside| aside.unseen);
@@ -233,7 +237,7 @@ impl HalfStream {
             self.reject(&held, context.rules.notes);
         }
         self.believe_last_claim(context);
-        let end = self.cut_at_end();
+        let end = self.cut_at_end(closed);
         self.assembler.finish(&mut context.rules);
         let captured = self.assembler.captured();
         let last = captured.end();

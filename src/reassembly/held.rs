@@ -9,6 +9,8 @@ use crate::model::{Payload, Segment, SegmentFacts, SegmentKind, TcpFlags};
 pub(super) struct Held {
     /// Sequence number of the first payload byte.
     pub(super) seq: u32,
+    /// Acknowledgement number, where there is one.
+    pub(super) ack: Option<u32>,
     pub(super) payload: Payload,
     pub(super) truncated: u32,
     pub(super) syn: bool,
@@ -32,6 +34,7 @@ impl Held {
         let len = segment.payload.len();
         Held {
             seq: segment.seq.wrapping_add(u32::from(flags.syn())),
+            ack: flags.ack().then_some(segment.ack),
             payload: segment.payload.clone(),
             truncated: segment.truncated,
             syn: flags.syn(),

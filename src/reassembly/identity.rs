@@ -65,11 +65,19 @@ fn is_answer(flow: &Connection, candidate: &Candidate, segment: &Segment) -> boo
             .stream
             .is_near(segment.seq, flow.window_of(segment.from.other()));
         let open = flow.phase != Phase::Opening && !own.stream.is_finished();
-        !own.stream.expects(segment.seq, own.syns.chosen().map(first_of))
-            && !(near && open && candidate.contradicted)
+        // Where the peer is captured, it answers in a way that is plainer.
+        let doubtful = near && open && (candidate.contradicted || peer.packets > 0);
+        !doubtful && !own.stream.expects(segment.seq, own.syns.chosen().map(first_of))
     } else if flags.syn() {
-        let same = peer.syns.all().any(|old| old.isn == segment.seq);
-        flags.ack() && acknowledges(syn, segment.ack) && !(again && same)
+        if !flags.ack() || !acknowledges(syn, segment.ack) {
+            return false;
+        }
+        // The client begins with the same number, or its first SYN brought data up to there.
+        if again {
+            !peer.syns.all().any(|old| old.isn == segment.seq)
+        } else {
+            own.syns.chosen().is_none() || !flow.answers_syn(segment)
+        }
     } else {
         flags.ack() && segment.ack == next && !again && !own.stream.knows_ack(segment.ack)
     }
@@ -91,11 +99,8 @@ fn of_syn(flow: &Connection, segment: &Segment) -> Relation {
         _ if flow.phase.is_closed() => {
             repeated_candidate(flow, segment).map_or(Relation::New, Relation::Answer)
         }
-        Some(_) => Relation::Candidate,
         None if fits_without_syn(own, peer, segment) => Relation::Same,
-        // This side has shown no number of its own for the SYN to contradict: the SYN is the
-        // better evidence of what follows.
-        None => Relation::New,
+        _ => Relation::Candidate,
     }
 }
 
@@ -121,9 +126,11 @@ fn comes_late(flow: &Connection, own: &Half, peer: &Half, segment: &Segment) -> 
 fn fits_without_syn(own: &Half, peer: &Half, segment: &Segment) -> bool {
     let first = segment.seq.wrapping_add(1);
     let fits = |number| (0..=REORDERED_SYN).contains(&distance(first, number));
-    match own.stream.begin().or(own.analysis.expected()) {
-        Some(begin) => fits(begin),
-        None => peer.answered.or(peer.last_ack).is_none_or(fits),
+    match (own.stream.begin(), own.analysis.expected()) {
+        (Some(begin), _) => fits(begin),
+        // An acknowledgement alone may have come before the SYN, with its number (a split handshake).
+        (None, Some(expected)) => fits(expected) || expected == segment.seq,
+        (None, None) => peer.answered.or(peer.last_ack).is_none_or(fits),
     }
 }
 

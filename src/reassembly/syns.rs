@@ -19,8 +19,10 @@ const MOST_SYNS: usize = 8;
 pub(super) struct Syns {
     /// The one that counts, until the handshake is over for the time being.
     chosen: Option<SynFacts>,
-    /// Something showed that it is the right one.
+    /// It stands.
     settled: bool,
+    /// The peer has acknowledged it.
+    proven: bool,
     others: Seldom<SmallVec<[SynFacts; 1]>>,
 }
 
@@ -35,9 +37,19 @@ impl Syns {
         self.chosen
     }
 
-    /// Whether something showed that the chosen one is right.
+    /// Whether the chosen one stands.
     pub(super) const fn is_settled(&self) -> bool {
         self.settled
+    }
+
+    /// Whether the peer has acknowledged the chosen one, or just what was sent behind it.
+    pub(super) const fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// The peer has acknowledged the chosen one.
+    pub(super) const fn prove(&mut self) {
+        self.proven = self.chosen.is_some();
     }
 
     /// Memory beyond the struct itself, bytes.
@@ -72,8 +84,9 @@ impl Syns {
     }
 
     /// From now on this one counts; `None` where what the side sends belongs to none of them.
-    pub(super) fn settle(&mut self, right: Option<SynFacts>) {
+    pub(super) fn settle(&mut self, right: Option<SynFacts>, proven: bool) {
         self.chosen = right;
+        self.proven = proven && right.is_some();
         self.settled = true;
         self.others = Seldom::default();
     }
@@ -141,7 +154,7 @@ mod tests {
     #[test]
     fn nothing_changes_what_is_settled() {
         let mut syns = of(&[100, 200]);
-        syns.settle(Some(syn(200)));
+        syns.settle(Some(syn(200)), true);
         assert!(!syns.add(syn(300)));
         assert_eq!(syns.chosen(), Some(syn(200)));
         assert_eq!(syns.before(250, 100).map(|syn| syn.isn), Some(200));

@@ -609,7 +609,7 @@ fn an_unanswered_attempt_times_out_as_a_handshake() {
         with_handshake(vec![
             B::client(100, 500).payload(0, 2),
             B::client(7000, 0).syn().at(second),
-            B::client(70_000, 0).syn().at(4000 * second),
+            B::client(70_000, 0).syn().at(8000 * second),
         ]),
     );
     let reasons: Vec<_> = out.flows.iter().map(|flow| flow.end_reason).collect();

@@ -42,10 +42,13 @@ impl Connection {
             isn: segment.seq,
             options: segment.syn_options,
         };
-        let (own, _) = self.halves_mut(segment.from);
+        let own = self.half_mut(segment.from);
+        if own.syns.chosen().is_none() && own.stream.precedes(first_of(syn)) {
+            return;
+        }
         if own.syns.add(syn) && own.stream.origin() == Some(first_of(syn)) {
             // It comes late, and fits what was taken for the beginning.
-            self.settle_syn(segment.from, first_of(syn), Some(syn), around);
+            self.settle_syn(segment.from, first_of(syn), Some(syn), None, around);
         }
     }
 
@@ -57,30 +60,26 @@ impl Connection {
         around: &mut Surroundings<'_>,
     ) {
         let half = self.half(side);
-        if half.stream.origin().is_some() || half.syns.chosen().is_none() {
+        if half.syns.chosen().is_none() || half.syns.is_proven() {
             return;
         }
-        if let Some(syn) = half.stream.syn_acknowledged(ack, &half.syns) {
-            self.settle_syn(side, first_of(syn), Some(syn), around);
+        if half.stream.origin().is_some() {
+            let sent = |first| half.stream.sent_behind(first);
+            if half.syns.is_settled() && half.syns.acknowledged(ack, sent).is_some() {
+                self.half_mut(side).syns.prove();
+                self.judge_doubted(around);
+            }
+            return;
         }
-    }
-
-    /// Data of `side` waits for offset 0. It tells itself where that is if nothing of the peer was captured and a SYN
-    /// comes right before it, or when too much waits.
-    pub(super) fn settle_syn_by_data(
-        &mut self,
-        side: Side,
-        seq: u32,
-        around: &mut Surroundings<'_>,
-    ) {
-        let half = self.half(side);
-        let before = half.syns.all().find(|&syn| first_of(syn) == seq);
-        if self.half(side.other()).packets == 0
-            && let Some(syn) = before
-        {
-            self.settle_syn(side, first_of(syn), Some(syn), around);
-        } else if half.stream.head_is_full() {
-            self.guess_syn(side, around);
+        if let Some((syn, certain)) = half.stream.syn_acknowledged(ack, &half.syns) {
+            let unanswered = self.half(side.other()).syns.chosen().is_none();
+            if unanswered && half.stream.straddles(first_of(syn)) {
+                // Nobody answered that SYN, and what was sent does not begin with it.
+                self.half_mut(side).syns.settle(None, false);
+                return;
+            }
+            let acked = certain.then_some(ack);
+            self.settle_syn(side, first_of(syn), Some(syn), acked, around);
         }
     }
 
@@ -90,7 +89,7 @@ impl Connection {
         if half.stream.origin().is_none()
             && let Some((origin, syn)) = half.stream.guess_origin(&half.syns)
         {
-            self.settle_syn(side, origin, syn, around);
+            self.settle_syn(side, origin, syn, None, around);
         }
     }
 
@@ -99,15 +98,18 @@ impl Connection {
         side: Side,
         origin: u32,
         syn: Option<SynFacts>,
+        acked: Option<u32>,
         around: &mut Surroundings<'_>,
     ) {
-        let (own, _) = self.halves_mut(side);
+        let (own, peer) = self.halves_mut(side);
         if syn.is_some() || own.syns.chosen().is_some() {
-            own.syns.settle(syn);
+            own.syns.settle(syn, acked.is_some());
         }
+        let judged = syn.is_some() && peer.syns.chosen().is_some();
         self.with_context(side, false, around, |half, context| {
-            half.stream.set_origin(origin, context);
+            half.stream.set_origin(origin, acked, judged, context);
         });
+        self.judge_doubted(around);
     }
 
     /// Where a RST lies for the one who is sent it.

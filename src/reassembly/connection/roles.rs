@@ -54,7 +54,7 @@ impl Connection {
                 if by == ClientBy::SynAck
                     && client != self.client
                     && !self.named
-                    && !has_sent(&self.half(segment.from).syns, segment.seq) =>
+                    && is_contradicted(&self.half(segment.from).syns, segment.seq) =>
             {
                 self.set_roles(client, ClientBy::Syn);
             }
@@ -70,6 +70,7 @@ impl Connection {
     }
 }
 
-fn has_sent(syns: &Syns, isn: u32) -> bool {
-    syns.all().any(|syn| syn.isn == isn)
+/// Whether a SYN-ACK with this number shows that none of a side's SYNs was of this connection.
+fn is_contradicted(syns: &Syns, isn: u32) -> bool {
+    !syns.is_settled() && !syns.all().any(|syn| syn.isn == isn)
 }

@@ -4,7 +4,7 @@ use super::super::assembler::Rules;
 use super::super::half_stream::{Context, KNOWN_WINDOW_DISTANCE, Standing, WILD_DISTANCE};
 use super::super::held::Held;
 use super::super::layout::Placed;
-use super::{Connection, Half, StreamData, Surroundings};
+use super::{Connection, Half, Phase, StreamData, Surroundings};
 use crate::model::{Segment, Side};
 
 /// What is done with a segment's bytes and FIN.
@@ -28,55 +28,75 @@ impl Connection {
         around: &mut Surroundings<'_>,
     ) -> u32 {
         let side = segment.from;
+        // The acknowledgement of a RST is not trusted: it often is stale, and forged as easily.
+        let acknowledges = segment.flags.ack() && !segment.flags.rst() && acceptable;
+        // An end that is connected to itself acknowledges its own stream.
+        let acknowledged = if self.key.is_self_connected() {
+            side
+        } else {
+            side.other()
+        };
+        if acknowledges {
+            self.settle_syn_by_ack(acknowledged, segment.ack, around);
+        }
         // An acknowledgement alone has no place in the stream that it is sent on.
         if segment.occupies() {
-            let facts = self.facts(segment, around.notes.wants_fates);
-            let verdict = if acceptable {
-                self.verdict(segment)
-            } else {
-                Verdict::Refuse
-            };
-            let waits =
-                self.with_context(side, quiet, around, |half, context| match verdict {
-                    Verdict::Take => half.stream.segment(segment, facts, context),
-                    Verdict::Refuse => {
-                        half.stream.refuse(segment, facts, context);
-                        false
-                    }
-                    Verdict::Doubt => {
-                        let held = Held::new(segment, facts);
-                        half.stream.doubt(held, segment.ack, context);
-                        false
-                    }
-                });
-            if waits {
-                self.settle_syn_by_data(side, segment.seq, around);
-            }
+            self.stream_data(segment, acceptable, quiet, around);
+        }
+        let (own, peer) = self.halves_mut(side);
+        if segment.wire_len() == 0 && acceptable {
+            own.stream.goes_on_at(segment.seq);
+        }
+        if segment.flags.rst() && segment.flags.ack() {
+            peer.stream.falls_short(segment.ack);
         }
         // From here on rows may name this direction.
-        self.named |= self.half(side).stream.origin().is_some() || segment.flags.rst();
-        // The acknowledgement of a RST is not trusted: it often is stale, and forged as easily.
+        self.named |= segment.flags.rst()
+            || self.halves.iter().any(|half| half.stream.origin().is_some());
         let mut holes = 0;
-        if segment.flags.ack() && !segment.flags.rst() && acceptable {
-            // An end that is connected to itself acknowledges its own stream.
-            let acknowledged = if self.key.is_self_connected() {
-                side
-            } else {
-                side.other()
-            };
-            self.settle_syn_by_ack(acknowledged, segment.ack, around);
-            let half = self.half(acknowledged);
-            // While no SYN is known to be right, an acknowledgement that fits none of them says nothing.
-            if half.stream.origin().is_some() || half.syns.chosen().is_none() {
-                holes = self.with_context(acknowledged, false, around, |half, context| {
-                    half.stream.acknowledge(segment.ack, context)
-                });
-            }
+        let half = self.half(acknowledged);
+        // While no SYN is known to be right, an acknowledgement that fits none of them says nothing.
+        let known = half.stream.origin().is_some() || half.syns.chosen().is_none();
+        // Neither does one of what was never seen, once the connection is over.
+        let late = self.phase.is_closed()
+            && half.stream.standing(segment.ack, i64::MAX >> 1) != Standing::Sent;
+        if acknowledges && known && !late {
+            holes = self.with_context(acknowledged, false, around, |half, context| {
+                half.stream.acknowledge(segment.ack, context)
+            });
         }
-        if self.halves.iter().any(|half| half.stream.has_doubted()) {
-            self.judge_doubted(around);
-        }
+        self.judge_doubted(around);
         holes
+    }
+
+    fn stream_data(
+        &mut self,
+        segment: &Segment,
+        acceptable: bool,
+        quiet: bool,
+        around: &mut Surroundings<'_>,
+    ) {
+        let side = segment.from;
+        let facts = self.facts(segment, around.notes.wants_fates);
+        let verdict = if acceptable {
+            self.verdict(segment)
+        } else {
+            Verdict::Refuse
+        };
+        let waits = self.with_context(side, quiet, around, |half, context| match verdict {
+            Verdict::Take => half.stream.segment(segment, facts, context),
+            Verdict::Refuse => {
+                half.stream.refuse(segment, facts, context);
+                false
+            }
+            Verdict::Doubt => {
+                half.stream.doubt(Held::new(segment, facts), false, context);
+                false
+            }
+        });
+        if waits && self.half(side).stream.head_is_full() {
+            self.guess_syn(side, around);
+        }
     }
 
     /// Finishes the stream that `side` sends: the rest of its bytes and its gaps go out now. Returns
@@ -86,8 +106,9 @@ impl Connection {
         side: Side,
         around: &mut Surroundings<'_>,
     ) -> u64 {
+        let closed = self.phase == Phase::Finished;
         self.with_context(side, false, around, |half, context| {
-            half.stream.finish(context)
+            half.stream.finish(closed, context)
         })
     }
 
@@ -96,26 +117,31 @@ impl Connection {
         for side in [Side::Lower, Side::Upper] {
             self.guess_syn(side, around);
         }
+        let whole = self.saw_handshake();
         for side in [Side::Lower, Side::Upper] {
-            if !self.half(side).stream.has_doubted() {
-                continue;
-            }
             let reach = self.reach(side.other());
-            self.judge(side, around, |peer, ack| {
-                Some(peer.stream.may_have_sent(ack, reach))
+            self.judge(side, around, |peer, ack, late| {
+                let sent = |ack| peer.stream.may_have_sent(ack, reach);
+                Some(late || !whole || ack.is_some_and(sent))
             });
         }
     }
 
-    /// Segments that acknowledged what the peer was not seen to send are looked at again.
-    fn judge_doubted(&mut self, around: &mut Surroundings<'_>) {
+    /// Segments that wait to be judged are looked at again.
+    pub(super) fn judge_doubted(&mut self, around: &mut Surroundings<'_>) {
+        if !self.halves.iter().any(|half| half.stream.has_doubted()) || !self.saw_handshake() {
+            return;
+        }
         for side in [Side::Lower, Side::Upper] {
             let window = self.greatest_window(side);
-            self.judge(side, around, |peer, ack| {
-                match peer.stream.standing(ack, window) {
-                    Standing::Sent | Standing::Stale => Some(true),
-                    Standing::Unsent => None,
-                    Standing::False => Some(false),
+            self.judge(side, around, |peer, ack, late| {
+                if late {
+                    return None;
+                }
+                match ack.map(|ack| peer.stream.standing(ack, window)) {
+                    Some(Standing::Sent) => Some(true),
+                    Some(Standing::Unsent) => None,
+                    None | Some(Standing::Stale | Standing::False) => Some(false),
                 }
             });
         }
@@ -125,11 +151,14 @@ impl Connection {
         &mut self,
         side: Side,
         around: &mut Surroundings<'_>,
-        verdict: impl Fn(&Half, u32) -> Option<bool>,
+        verdict: impl Fn(&Half, Option<u32>, bool) -> Option<bool>,
     ) {
+        if !self.half(side).stream.has_doubted() {
+            return;
+        }
         let doubted = self.half(side).stream.doubted();
         let verdicts: Vec<_> = doubted
-            .map(|ack| verdict(self.half(side.other()), ack))
+            .map(|(ack, late)| verdict(self.half(side.other()), ack, late))
             .collect();
         self.with_context(side, false, around, |half, context| {
             half.stream.judge_doubted(verdicts, context);
@@ -140,14 +169,27 @@ impl Connection {
     /// (RFC 9293, 3.10.7.4, fifth).
     fn verdict(&self, segment: &Segment) -> Verdict {
         let flags = segment.flags;
-        if flags.syn() || flags.rst() || !self.saw_handshake() || self.key.is_self_connected() {
+        let (own, peer) = (self.half(segment.from), self.half(segment.from.other()));
+        if flags.syn()
+            || flags.rst()
+            || own.syns.chosen().is_none()
+            || peer.syns.chosen().is_none()
+            || self.key.is_self_connected()
+        {
             return Verdict::Take;
         }
         if !flags.ack() {
             return Verdict::Refuse;
         }
+        if !self.saw_handshake() {
+            // What waits for offset 0 is judged later.
+            return if own.stream.origin().is_some() {
+                Verdict::Doubt
+            } else {
+                Verdict::Take
+            };
+        }
         let window = self.greatest_window(segment.from);
-        let peer = self.half(segment.from.other());
         match peer.stream.standing(segment.ack, window) {
             Standing::Sent => Verdict::Take,
             Standing::Unsent => Verdict::Doubt,
@@ -155,11 +197,11 @@ impl Connection {
         }
     }
 
-    /// Whether both SYNs were captured and are known to be the right ones.
+    /// Whether both SYNs were captured and acknowledged.
     fn saw_handshake(&self) -> bool {
         self.halves
             .iter()
-            .all(|half| half.syns.is_settled() && half.syns.chosen().is_some())
+            .all(|half| half.syns.is_proven())
     }
 
     /// The greatest window that this side has offered, scaled, bytes; at least what a SYN can offer.
@@ -187,7 +229,7 @@ impl Connection {
     ) -> T {
         let (flow, direction) = (self.name(), self.direction(side));
         let (window, reach) = (self.window_of(side.other()), self.reach(side));
-        let (own, _) = self.halves_mut(side);
+        let own = self.half_mut(side);
         let policy = own.policy;
         let sink = &mut *around.sink;
         let mut place = |run: Placed| {

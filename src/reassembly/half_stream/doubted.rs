@@ -8,11 +8,12 @@ use super::{Context, HalfStream, Held, unwrap};
 /// Segments that wait so at most; beyond that the oldest is taken. A choice, against what forged ones can cost.
 const MOST_DOUBTED: usize = 64;
 
-/// A segment, and what it acknowledges.
+/// A segment that waits to be judged.
 #[derive(Debug)]
 pub(super) struct Doubted {
     held: Held,
-    ack: u32,
+    /// Nothing but the end of the connection can tell.
+    late: bool,
 }
 
 impl Doubted {
@@ -26,7 +27,7 @@ impl Doubted {
 pub(crate) enum Standing {
     /// Of what was sent, or what the capture may lack.
     Sent,
-    /// Of what was not sent, as far as is known: the stream was captured whole up to there.
+    /// Of what was not sent, as far as is known.
     Unsent,
     /// Older than what any receiver takes.
     Stale,
@@ -48,9 +49,6 @@ impl HalfStream {
             Standing::Sent
         } else if self.has_ended() {
             Standing::False
-        } else if super::to_offset(self.next) > self.assembler.captured().prefix() {
-            // Something is missing already; so may be what is acknowledged.
-            Standing::Sent
         } else if self.is_claimed_again(offset) {
             Standing::Sent
         } else {
@@ -64,13 +62,17 @@ impl HalfStream {
             return true;
         };
         let offset = unwrap(origin, self.reached(), ack);
-        offset <= self.sent_end() || (offset <= self.reached() + reach && self.is_claimed(offset))
+        // Where something is missing already, so may be what is acknowledged.
+        let whole = super::to_offset(self.next) <= self.assembler.captured().prefix();
+        offset <= self.sent_end()
+            || (offset <= self.reached() + reach && (!whole || self.is_claimed(offset)))
     }
 
-    /// Keeps a segment until it is known whether what it acknowledges was sent.
-    pub(crate) fn doubt(&mut self, held: Held, ack: u32, context: &mut Context<'_>) {
+    /// Keeps a segment until it is known whether what it acknowledges was sent, or, if it is `late`, until nothing else
+    /// has taken its place.
+    pub(crate) fn doubt(&mut self, held: Held, late: bool, context: &mut Context<'_>) {
         let doubted = &mut self.aside.get_mut().doubted;
-        doubted.push(Doubted { held, ack });
+        doubted.push(Doubted { held, late });
         if doubted.len() > MOST_DOUBTED {
             let oldest = doubted.remove(0);
             self.accept(oldest.held, context);
@@ -83,10 +85,13 @@ impl HalfStream {
         aside.is_some_and(|aside| !aside.doubted.is_empty())
     }
 
-    /// What the segments that wait acknowledge.
-    pub(crate) fn doubted(&self) -> impl Iterator<Item = u32> + '_ {
+    /// What the segments that wait acknowledge, and whether only the end can tell.
+    pub(crate) fn doubted(&self) -> impl Iterator<Item = (Option<u32>, bool)> + '_ {
         let aside = self.aside.changed().into_iter();
-        aside.flat_map(|aside| aside.doubted.iter().map(|doubted| doubted.ack))
+        aside.flat_map(|aside| {
+            let doubted = aside.doubted.iter();
+            doubted.map(|doubted| (doubted.held.ack, doubted.late))
+        })
     }
 
     /// Takes or rejects the segments that wait, each by its verdict; without one it goes on waiting.

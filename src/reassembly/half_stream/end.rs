@@ -35,7 +35,12 @@ impl HalfStream {
         };
         let offset = unwrap(origin, self.reached(), seq);
         let claimed = self.claimed().unwrap_or(0);
-        let sent = self.next.max(self.acked).max(claimed);
+        let waiting = if self.origin.is_none() {
+            i64::from(self.sent_behind(origin))
+        } else {
+            0
+        };
+        let sent = self.next.max(self.acked).max(claimed).max(waiting);
         // What was sent but not acknowledged may be all that the sender still knows of.
         let low = self.acked.min(self.next) - 1;
         if offset < low || offset > sent + window.max(i64::from(u16::MAX)) + 1 {
@@ -103,7 +108,7 @@ impl HalfStream {
     }
 
     /// A FIN that is acknowledged exactly is the end; one beyond which the peer has acknowledged something is none. A
-    /// byte captured at its place leaves it open, until the stream is over, which of the two was acknowledged.
+    /// segment of one byte in its place leaves it open, until the stream is over, which of the two was acknowledged.
     pub(super) fn settle_end(&mut self) {
         let Some(fin) = self.fin else { return };
         let acked = self.acked;
@@ -124,9 +129,19 @@ impl HalfStream {
         } else if fin + 1 < acked {
             self.fin = None;
         }
-        self.ended = self.fin.is_some_and(|fin| {
-            fin + 1 == acked && !self.assembler.captured().contains(to_offset(fin))
-        });
+        let Some(fin) = self.fin.filter(|fin| fin + 1 == acked) else {
+            return;
+        };
+        let at = to_offset(fin);
+        match self.assembler.piece_at(at) {
+            // Acknowledged in the middle of a segment, whose bytes the receiver has not taken.
+            Some((_, end)) if end > at + 1 => self.ended = true,
+            Some((start, _)) if start == at => {}
+            // What was acknowledged is that segment.
+            Some(_) => self.fin = None,
+            None if self.assembler.captured().contains(at) => self.fin = None,
+            None => self.ended = true,
+        }
     }
 
     /// The FIN that most likely is the end: the acknowledged one, or one at or behind everything that was sent, and of
@@ -151,9 +166,13 @@ impl HalfStream {
     }
 
     /// Takes back what was captured behind the FIN that the peer has acknowledged exactly; returns that end. Bytes
-    /// that have gone out stand, and then that FIN was not the end.
-    pub(super) fn cut_at_end(&mut self) -> Option<u64> {
+    /// that have gone out stand, and then that FIN was not the end. Where it is open what was acknowledged, it is the FIN
+    /// of a connection that was `closed` with it.
+    pub(super) fn cut_at_end(&mut self, closed: bool) -> Option<u64> {
         let fin = self.fin.filter(|fin| fin + 1 == self.acked)?;
+        if !self.ended && !closed {
+            return None;
+        }
         let end = to_offset(fin);
         let cut = self.assembler.cut(end)?;
         self.next = self.next.min(fin);

@@ -99,41 +99,65 @@ impl HalfStream {
         true
     }
 
-    /// The SYN that an acknowledgement by the peer shows to be right, of those that came. Where there is only one, it
-    /// is right if what is acknowledged can lie behind it at all.
-    pub(crate) fn syn_acknowledged(&self, ack: u32, syns: &Syns) -> Option<SynFacts> {
-        syns.acknowledged(ack, |first| self.sent_behind(first))
-            .or_else(|| syns.before(ack, BEHIND_SYN))
+    /// The SYN that an acknowledgement by the peer shows to be right, of those that came, and whether that is certain.
+    /// Where there is no better one, it is right if what is acknowledged can lie behind it at all.
+    pub(crate) fn syn_acknowledged(&self, ack: u32, syns: &Syns) -> Option<(SynFacts, bool)> {
+        match syns.acknowledged(ack, |first| self.sent_behind(first)) {
+            Some(syn) => Some((syn, true)),
+            None => Some((syns.before(ack, BEHIND_SYN)?, false)),
+        }
     }
 
-    /// What follows a SYN without an acknowledgement that tells: the SYN behind which the segments that wait lie,
+    /// Whether a segment that waits begins before the byte behind a SYN and ends behind it, as none does that follows
+    /// that SYN.
+    pub(crate) fn straddles(&self, first: u32) -> bool {
+        self.head().iter().any(|held| {
+            let before = i64::from(distance(held.seq, first));
+            !held.syn && before > 0 && before < i64::from(held.wire_len())
+        })
+    }
+
+    /// Whether something was captured already that was sent before the byte behind a SYN: then that SYN is none of this
+    /// stream.
+    pub(crate) fn precedes(&self, first: u32) -> bool {
+        let before = |seq| (1..=STRAY_DISTANCE).contains(&i64::from(distance(seq, first)));
+        self.begin().is_some_and(before)
+    }
+
+    /// What follows a SYN without an acknowledgement that tells: the SYN before the segments that wait,
     /// and the sequence number of offset 0; `None` where nothing was captured that could tell.
     pub(crate) fn guess_origin(&self, syns: &Syns) -> Option<(u32, Option<SynFacts>)> {
-        let head = self.head();
+        let head = || self.head().iter().filter(|held| !held.syn);
         let near = |a: u32, b: u32| i64::from(distance(a, b)).abs() <= WILD_DISTANCE;
-        let company = |held: &Held| {
-            head.iter()
-                .filter(|other| near(held.seq, other.seq))
-                .count()
-        };
+        let company = |held: &Held| head().filter(|other| near(held.seq, other.seq)).count();
         // The first may itself be a stray: most of the others decide.
-        let Some(anchor) = head.iter().rev().max_by_key(|held| company(held)) else {
+        let Some(anchor) = head().rev().max_by_key(|held| company(held)) else {
             let syn = syns.chosen()?;
             return Some((first_of(syn), Some(syn)));
         };
-        let lowest = head
-            .iter()
+        let lowest = head()
             .filter(|held| near(anchor.seq, held.seq))
             .map(|held| distance(anchor.seq, held.seq))
             .min()
             .unwrap_or(0);
         let lowest = anchor.seq.wrapping_add_signed(lowest);
-        let syn = syns.before(lowest, BEHIND_SYN);
+        let exact = syns
+            .all()
+            .find(|&syn| head().any(|held| held.seq == first_of(syn)));
+        let syn = exact.or_else(|| syns.before(lowest, BEHIND_SYN));
         Some((syn.map_or(lowest, first_of), syn))
     }
 
-    /// Offset 0 has this sequence number: what waited for it finds its place.
-    pub(crate) fn set_origin(&mut self, origin: u32, context: &mut Context<'_>) {
+    /// Offset 0 has this sequence number: what waited for it finds its place, or goes on waiting to be judged
+    /// (`judged`) until the peer's numbers are known, too. `acked` is the acknowledgement that told: a SYN's data that
+    /// it does not cover, the receiver has refused (RFC 7413, 4.2.2), and it comes again.
+    pub(crate) fn set_origin(
+        &mut self,
+        origin: u32,
+        acked: Option<u32>,
+        judged: bool,
+        context: &mut Context<'_>,
+    ) {
         if self.origin.is_some() {
             return;
         }
@@ -143,8 +167,13 @@ impl HalfStream {
         };
         let (head, unseen) = (std::mem::take(&mut aside.head), aside.unseen.take());
         for held in head {
+            let end = held.seq.wrapping_add(held.wire_len());
             if held.syn && held.seq != origin {
                 self.reject(&held, context.rules.notes);
+            } else if held.syn && acked.is_some_and(|ack| distance(ack, end) > 0) {
+                self.doubt(held, true, context);
+            } else if judged && !held.syn {
+                self.doubt(held, false, context);
             } else {
                 self.accept(held, context);
             }

@@ -70,6 +70,21 @@ impl HalfStream {
         plausible
     }
 
+    /// The sender goes on at a number: if that is before what the peer has claimed to have, nothing lay between.
+    pub(crate) fn goes_on_at(&mut self, seq: u32) {
+        let claim = self.aside.changed().and_then(|aside| aside.claim);
+        if let (Some(origin), Some(claim)) = (self.origin, claim)
+            && unwrap(origin, self.reached(), seq) < claim.first
+        {
+            self.contradict_claim();
+        }
+    }
+
+    /// The acknowledgement of a RST is not believed, but tells against one that claimed more.
+    pub(crate) fn falls_short(&mut self, ack: u32) {
+        self.goes_on_at(ack);
+    }
+
     /// The peer acknowledged less than it had claimed to have. After a few such, as reordering does not bring, the
     /// claim was false.
     pub(super) fn contradict_claim(&mut self) {
