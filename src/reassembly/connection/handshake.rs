@@ -42,8 +42,9 @@ impl Connection {
             isn: segment.seq,
             options: segment.syn_options,
         };
+        let answers = self.half(segment.from.other()).syns.chosen().is_some();
         let own = self.half_mut(segment.from);
-        if own.syns.chosen().is_none() && own.stream.precedes(first_of(syn)) {
+        if !answers && own.syns.chosen().is_none() && own.stream.precedes(first_of(syn)) {
             return;
         }
         if own.syns.add(syn) && own.stream.origin() == Some(first_of(syn)) {

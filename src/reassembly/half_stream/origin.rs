@@ -46,10 +46,13 @@ impl HalfStream {
             return (0..=self.reached()).contains(&unwrap(origin, self.reached(), seq));
         }
         let near = |held: &Held| i64::from(distance(held.seq, seq)).abs() <= WILD_DISTANCE;
-        first.is_some_and(|first| {
-            let behind = i64::from(distance(first, seq));
-            (0..=i64::from(self.sent_behind(first))).contains(&behind)
-        }) || self.head().iter().any(near)
+        match first {
+            Some(first) => {
+                let behind = i64::from(distance(first, seq));
+                (0..=i64::from(self.sent_behind(first))).contains(&behind)
+            }
+            None => self.head().iter().any(near),
+        }
     }
 
     /// Whether an acknowledgement number is one of this stream, as far as is known of it.
