@@ -190,7 +190,7 @@ impl Assembler {
 
     /// The receiver has everything before `acknowledged`.
     pub(super) fn acknowledge(&mut self, acknowledged: u64, rules: &mut Rules<'_>) {
-        if rules.policy.acknowledged_stands() {
+        if acknowledged > self.settled_end && rules.policy.acknowledged_stands() {
             self.settle(acknowledged, rules);
             self.forget_rivals();
         }

@@ -103,6 +103,8 @@ pub(super) struct Connection {
     syn_ack_at: Timestamp,
     /// Bytes have gone out under its name, so the roles stand.
     named: bool,
+    /// Both SYNs were captured and acknowledged.
+    saw_handshake: bool,
     /// Memory beyond the struct itself when it was last counted, bytes.
     counted: usize,
 }
@@ -146,6 +148,7 @@ impl Connection {
             syn_at: Timestamp::NONE,
             syn_ack_at: Timestamp::NONE,
             named: false,
+            saw_handshake: false,
             counted: 0,
         }
     }
@@ -201,13 +204,19 @@ impl Connection {
         if acceptable {
             self.settle_roles(segment);
         }
-        let idle = segment.ts.since(self.last_ts);
-        let quiet = idle.is_some_and(|idle| idle >= PROBE_NS);
+        // Only a probe asks.
+        let quiet = segment.wire_len() == 1
+            && segment
+                .ts
+                .since(self.last_ts)
+                .is_some_and(|idle| idle >= PROBE_NS);
         self.first_ts = self.first_ts.earliest(segment.ts);
         self.last_ts = self.last_ts.max(segment.ts);
         self.last_frame = self.last_frame.max(segment.frame);
-        for candidate in self.candidates.changed_mut().into_iter().flatten() {
-            candidate.contradicted = true;
+        if let Some(candidates) = self.candidates.changed_mut() {
+            for candidate in candidates {
+                candidate.contradicted = true;
+            }
         }
         self.count(segment);
         let rst = segment.flags.rst().then(|| self.rst_place(segment));
@@ -255,21 +264,8 @@ impl Connection {
     /// The window that this side announced last, scaled, bytes.
     pub(super) fn window_of(&self, side: Side) -> i64 {
         let own = self.half(side);
-        let shift = if own.window_on_syn {
-            0
-        } else {
-            self.window_shift(side)
-        };
-        i64::from(own.window) << shift
-    }
-
-    /// Both SYNs must carry the option (RFC 7323, 2.2); shifts above 14 count as 14 (2.3).
-    fn window_shift(&self, side: Side) -> u8 {
-        let scale = |half: &Half| half.syns.chosen().and_then(|syn| syn.options.wscale);
-        match (scale(self.half(side)), scale(self.half(side.other()))) {
-            (Some(scale), Some(_)) => scale.min(14),
-            _ => 0,
-        }
+        // A window on a SYN is never scaled (RFC 7323, 2.2).
+        i64::from(own.window) << if own.window_on_syn { 0 } else { own.shift }
     }
 
     /// Tells what the half that `side` sends has noted.

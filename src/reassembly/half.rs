@@ -52,6 +52,8 @@ pub(super) struct Half {
     pub window: u16,
     /// Greatest window it announced after its SYN, unscaled.
     pub greatest_window: u16,
+    /// How far its windows are scaled, bits.
+    pub shift: u8,
     /// That window was on a SYN, where it is never scaled (RFC 7323, 2.2).
     pub window_on_syn: bool,
 }
@@ -75,6 +77,7 @@ impl Half {
             last_payload: Timestamp::NONE,
             window: 0,
             greatest_window: 0,
+            shift: 0,
             window_on_syn: false,
         }
     }

@@ -75,6 +75,8 @@ pub(super) struct History {
     /// The first `gone` of them are forgotten: taking each out at the front would move all others.
     pieces: SmallVec<[Piece; IN_PLACE]>,
     gone: u32,
+    /// How many of the others are settled.
+    settled: u32,
     /// Bytes of buffers that pieces keep alive.
     owned: u32,
 }
@@ -132,11 +134,12 @@ impl History {
 
     /// Settles the next piece, or part of it, that lies before `bound`, and returns it.
     pub(super) fn settle_before(&mut self, bound: u64) -> Option<Piece> {
-        let at = self.pieces().partition_point(Piece::is_settled);
+        let at = self.settled as usize;
         let next = self.pieces.get_mut(self.gone as usize + at);
         let next = next.filter(|p| p.offset < bound)?;
         if next.end() <= bound {
             next.settle();
+            self.settled += 1;
             return Some(next.clone());
         }
         let whole = self.remove(at)?;
@@ -172,6 +175,7 @@ impl History {
 
     fn insert(&mut self, at: usize, piece: Piece) {
         self.owned = self.owned.saturating_add(owned_len(&piece));
+        self.settled += u32::from(piece.is_settled());
         self.pieces.insert(self.gone as usize + at, piece);
     }
 
@@ -192,6 +196,7 @@ impl History {
             self.pieces.remove(self.gone as usize + at)
         };
         self.owned = self.owned.saturating_sub(owned_len(&piece));
+        self.settled -= u32::from(piece.is_settled());
         Some(piece)
     }
 }

@@ -47,9 +47,24 @@ impl Connection {
         if !answers && own.syns.chosen().is_none() && own.stream.precedes(first_of(syn)) {
             return;
         }
-        if own.syns.add(syn) && own.stream.origin() == Some(first_of(syn)) {
+        if !own.syns.add(syn) {
+            return;
+        }
+        if own.stream.origin() == Some(first_of(syn)) {
             // It comes late, and fits what was taken for the beginning.
             self.settle_syn(segment.from, first_of(syn), Some(syn), None, around);
+        }
+        self.note_syns();
+    }
+
+    /// Keeps what every segment asks of both SYNs. Windows are scaled only where both carry the option (RFC 7323,
+    /// 2.2); shifts above 14 count as 14 (2.3).
+    fn note_syns(&mut self) {
+        self.saw_handshake = self.halves.iter().all(|half| half.syns.is_proven());
+        let scale = |half: &Half| half.syns.chosen().and_then(|syn| syn.options.wscale);
+        let both = self.halves.iter().all(|half| scale(half).is_some());
+        for half in &mut self.halves {
+            half.shift = scale(half).filter(|_| both).map_or(0, |scale| scale.min(14));
         }
     }
 
@@ -68,6 +83,7 @@ impl Connection {
             let sent = |first| half.stream.sent_behind(first);
             if half.syns.is_settled() && half.syns.acknowledged(ack, sent).is_some() {
                 self.half_mut(side).syns.prove();
+                self.note_syns();
                 self.judge_doubted(around);
             }
             return;
@@ -77,6 +93,7 @@ impl Connection {
             if unanswered && half.stream.straddles(first_of(syn)) {
                 // Nobody answered that SYN, and what was sent does not begin with it.
                 self.half_mut(side).syns.settle(None, false);
+                self.note_syns();
                 return;
             }
             let acked = certain.then_some(ack);
@@ -102,10 +119,12 @@ impl Connection {
         acked: Option<u32>,
         around: &mut Surroundings<'_>,
     ) {
-        let (own, peer) = self.halves_mut(side);
+        let own = self.half_mut(side);
         if syn.is_some() || own.syns.chosen().is_some() {
             own.syns.settle(syn, acked.is_some());
         }
+        self.note_syns();
+        let (_, peer) = self.halves_mut(side);
         let judged = syn.is_some() && peer.syns.chosen().is_some();
         self.with_context(side, false, around, |half, context| {
             half.stream.set_origin(origin, acked, judged, context);

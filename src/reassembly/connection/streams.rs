@@ -117,7 +117,7 @@ impl Connection {
         for side in [Side::Lower, Side::Upper] {
             self.guess_syn(side, around);
         }
-        let whole = self.saw_handshake();
+        let whole = self.saw_handshake;
         for side in [Side::Lower, Side::Upper] {
             let reach = self.reach(side.other());
             self.judge(side, around, |peer, ack, late| {
@@ -129,7 +129,7 @@ impl Connection {
 
     /// Segments that wait to be judged are looked at again.
     pub(super) fn judge_doubted(&mut self, around: &mut Surroundings<'_>) {
-        if !self.halves.iter().any(|half| half.stream.has_doubted()) || !self.saw_handshake() {
+        if !self.halves.iter().any(|half| half.stream.has_doubted()) || !self.saw_handshake {
             return;
         }
         for side in [Side::Lower, Side::Upper] {
@@ -181,7 +181,7 @@ impl Connection {
         if !flags.ack() {
             return Verdict::Refuse;
         }
-        if !self.saw_handshake() {
+        if !self.saw_handshake {
             // What waits for offset 0 is judged later.
             return if own.stream.origin().is_some() {
                 Verdict::Doubt
@@ -197,22 +197,15 @@ impl Connection {
         }
     }
 
-    /// Whether both SYNs were captured and acknowledged.
-    fn saw_handshake(&self) -> bool {
-        self.halves
-            .iter()
-            .all(|half| half.syns.is_proven())
-    }
-
     /// The greatest window that this side has offered, scaled, bytes; at least what a SYN can offer.
     fn greatest_window(&self, side: Side) -> i64 {
-        let offered = i64::from(self.half(side).greatest_window) << self.window_shift(side);
-        offered.max(i64::from(u16::MAX))
+        let half = self.half(side);
+        (i64::from(half.greatest_window) << half.shift).max(i64::from(u16::MAX))
     }
 
     /// How far beyond everything known of the stream that `side` sends something of it may begin, bytes.
     fn reach(&self, side: Side) -> i64 {
-        if self.saw_handshake() {
+        if self.saw_handshake {
             KNOWN_WINDOW_DISTANCE + self.greatest_window(side.other())
         } else {
             WILD_DISTANCE + self.window_of(side.other())
