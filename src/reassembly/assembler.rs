@@ -170,7 +170,9 @@ impl Assembler {
                 newest = start;
             }
         });
-        self.forget(newest, rules);
+        if self.history.is_too_long() {
+            self.forget(newest, rules);
+        }
     }
 
     /// Forgets pieces while there are too many; they stand from then on.
@@ -221,7 +223,9 @@ impl Assembler {
                 .add(piece.offset, piece.payload, rules.max_gap, rules.place);
         }
         // A piece of which only a part is settled is two.
-        self.forget(u64::MAX, rules);
+        if self.history.is_too_long() {
+            self.forget(u64::MAX, rules);
+        }
     }
 
     /// Segments of which no byte can be replaced are nobody's rivals; neither are the oldest when
@@ -264,6 +268,18 @@ impl Assembler {
     pub(super) fn is_elided(&self, start: u64) -> bool {
         let hole = self.layout.closed_hole_after(start);
         hole.is_some_and(|hole| hole.start <= start)
+    }
+
+    /// Whether it has state beyond the struct itself besides recent pieces.
+    #[inline]
+    pub(super) const fn has_rare_state(&self) -> bool {
+        self.rivals.is_changed() | self.captured.has_islands() | self.layout.has_holes()
+    }
+
+    /// Bytes that recent pieces take.
+    #[inline]
+    pub(super) fn history_memory(&self) -> usize {
+        self.history.memory()
     }
 
     /// Bytes of state beyond the struct itself.

@@ -200,8 +200,9 @@ impl Connection {
         if !frames.is_empty() {
             around.sink.frames(self.flow_id, frames);
         }
-        let acceptable = self.is_acceptable(segment);
-        if acceptable {
+        let greets = segment.flags.syn() && !segment.flags.rst();
+        let acceptable = !greets || self.is_acceptable(segment);
+        if greets && acceptable {
             self.settle_roles(segment);
         }
         // Only a probe asks.
@@ -220,11 +221,13 @@ impl Connection {
         }
         self.count(segment);
         let rst = segment.flags.rst().then(|| self.rst_place(segment));
-        if acceptable {
+        if greets && acceptable {
             self.take_syn(segment, around);
         }
         let new_gaps = self.stream(segment, acceptable, quiet, around);
-        self.handshake_times(segment);
+        if self.ack_rtt_ns.is_none() {
+            self.handshake_times(segment);
+        }
 
         let initial_rtt = self.initial_rtt();
         let role = self.role(segment.from);
@@ -248,7 +251,20 @@ impl Connection {
         self.counted
     }
 
+    #[inline]
     fn memory(&self) -> usize {
+        let [lower, upper] = &self.halves;
+        let halves = lower.memory() + upper.memory();
+        if self.candidates.is_changed() | self.encapsulation.is_some() | self.tracker.has_rest() {
+            halves + self.rare_memory()
+        } else {
+            halves
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn rare_memory(&self) -> usize {
         let candidates = self.candidates.memory()
             + self.candidates.changed().map_or(0, |candidates| {
                 candidates.capacity() * size_of::<Candidate>()
@@ -257,8 +273,7 @@ impl Connection {
         let encapsulation = self.encapsulation.as_ref().map_or(0, |encapsulation| {
             size_of::<Encapsulation>() + encapsulation.tunnels.capacity() * size_of::<Tunnel>()
         });
-        let halves: usize = self.halves.iter().map(Half::memory).sum();
-        halves + self.tracker.memory() + encapsulation + candidates
+        self.tracker.memory() + encapsulation + candidates
     }
 
     /// The window that this side announced last, scaled, bytes.
@@ -382,6 +397,9 @@ impl Connection {
     fn advance(&mut self, segment: &Segment, rst: Option<RstPlace>) {
         let own = self.half(segment.from);
         let finished = own.stream.is_finished();
+        if self.phase == Phase::Open && !finished && rst.is_none() && !segment.flags.fin() {
+            return;
+        }
         let peer = self.half(segment.from.other());
         let both = finished && (peer.stream.is_finished() || self.key.is_self_connected());
         let implausible = match rst {

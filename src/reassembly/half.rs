@@ -82,8 +82,21 @@ impl Half {
         }
     }
 
-    /// Memory beyond the struct itself, bytes.
+    /// Memory beyond the struct itself, bytes. It is asked for with every segment, and most halves have nothing but
+    /// their history.
+    #[inline]
     pub(super) fn memory(&self) -> usize {
+        let seldom = self.analysis.has_counts() | self.lacks.is_changed() | self.syns.has_others();
+        if seldom | self.stream.has_rare_state() {
+            self.all_memory()
+        } else {
+            self.stream.history_memory()
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn all_memory(&self) -> usize {
         self.stream.memory() + self.analysis.memory() + self.lacks.memory() + self.syns.memory()
     }
 }

@@ -261,6 +261,18 @@ impl HalfStream {
         span
     }
 
+    /// Whether it has state beyond the struct itself besides recent pieces.
+    #[inline]
+    pub(super) const fn has_rare_state(&self) -> bool {
+        self.others.is_changed() | self.aside.is_changed() | self.assembler.has_rare_state()
+    }
+
+    /// Bytes that recent pieces take.
+    #[inline]
+    pub(super) fn history_memory(&self) -> usize {
+        self.assembler.history_memory()
+    }
+
     /// Bytes of state beyond the struct itself.
     pub(super) fn memory(&self) -> usize {
         let aside = self.aside.changed().map_or(0, |aside| {
@@ -272,6 +284,7 @@ impl HalfStream {
                 + aside.fins.capacity() * size_of::<i64>()
                 + owned(&aside.head)
                 + owned(&aside.wild)
+                + owned(aside.filler.as_slice())
                 + doubted
                 + aside.truncated.memory()
         });

@@ -97,6 +97,12 @@ impl History {
         self.insert(at, piece);
     }
 
+    /// Whether there are more than [`HISTORY_PIECES`].
+    #[inline]
+    pub(super) fn is_too_long(&self) -> bool {
+        self.pieces.len() - self.gone as usize > HISTORY_PIECES
+    }
+
     /// Forgets and returns a piece if there are more than [`HISTORY_PIECES`]: the one at the lowest
     /// offset, or the next one where that is `newest` and settled: what fills an old hole may be
     /// sent again as well.

@@ -147,6 +147,12 @@ impl RangeSet {
         gone
     }
 
+    /// Whether there are or were islands.
+    #[inline]
+    pub(super) const fn has_islands(&self) -> bool {
+        self.islands.is_changed()
+    }
+
     /// How many islands there are.
     pub(super) fn island_count(&self) -> usize {
         self.islands().len()

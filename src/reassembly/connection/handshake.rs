@@ -7,11 +7,10 @@ use crate::model::seq::distance;
 use crate::model::{Segment, Side, SynFacts};
 
 impl Connection {
-    /// Whether the segment is none that its receiver discards for acknowledging a SYN that was not sent (RFC 9293,
-    /// 3.10.7.3): it sets no sequence numbers and tells nothing of its peer's.
+    /// Whether a SYN or SYN-ACK is none that its receiver discards for acknowledging a SYN that was not sent (RFC 9293,
+    /// 3.10.7.3): such a one sets no sequence numbers and tells nothing of its peer's.
     pub(super) fn is_acceptable(&self, segment: &Segment) -> bool {
-        let flags = segment.flags;
-        !flags.syn() || !flags.ack() || flags.rst() || self.answers_syn(segment)
+        !segment.flags.ack() || self.answers_syn(segment)
     }
 
     /// Whether a segment acknowledges a SYN of the peer, or what was sent with it (RFC 7413, 4.2.2); also where
@@ -35,9 +34,6 @@ impl Connection {
 
     /// Takes note of the SYN that a segment is.
     pub(super) fn take_syn(&mut self, segment: &Segment, around: &mut Surroundings<'_>) {
-        if !segment.flags.syn() || segment.flags.rst() {
-            return;
-        }
         let syn = SynFacts {
             isn: segment.seq,
             options: segment.syn_options,
@@ -111,6 +107,8 @@ impl Connection {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     fn settle_syn(
         &mut self,
         side: Side,
@@ -156,7 +154,7 @@ impl Connection {
     /// (RFC 6298, 3, leaves the others out for the same doubt).
     pub(super) fn handshake_times(&mut self, segment: &Segment) {
         let flags = segment.flags;
-        if flags.rst() || (self.syn_rtt_ns.is_some() && self.ack_rtt_ns.is_some()) {
+        if flags.rst() {
             return;
         }
         let is_client = segment.from == self.client;

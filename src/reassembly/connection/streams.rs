@@ -51,7 +51,8 @@ impl Connection {
             peer.stream.falls_short(segment.ack);
         }
         // From here on rows may name this direction.
-        self.named |= segment.flags.rst()
+        self.named = self.named
+            || segment.flags.rst()
             || self.halves.iter().any(|half| half.stream.origin().is_some());
         let mut holes = 0;
         let half = self.half(acknowledged);
@@ -65,7 +66,10 @@ impl Connection {
                 half.stream.acknowledge(segment.ack, context)
             });
         }
-        self.judge_doubted(around);
+        let [lower, upper] = &self.halves;
+        if lower.stream.has_doubted() || upper.stream.has_doubted() {
+            self.judge_doubted(around);
+        }
         holes
     }
 
@@ -129,7 +133,7 @@ impl Connection {
 
     /// Segments that wait to be judged are looked at again.
     pub(super) fn judge_doubted(&mut self, around: &mut Surroundings<'_>) {
-        if !self.halves.iter().any(|half| half.stream.has_doubted()) || !self.saw_handshake {
+        if !self.saw_handshake {
             return;
         }
         for side in [Side::Lower, Side::Upper] {
