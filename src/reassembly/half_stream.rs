@@ -171,6 +171,23 @@ impl HalfStream {
         self.reject(&Held::new(segment, facts), context.rules.notes);
     }
 
+    /// Whether the peer has acknowledged exactly so much already, and nothing waits that another acknowledgement of it
+    /// could tell about.
+    #[inline]
+    pub(super) const fn is_acknowledged_up_to(&self, ack: u32) -> bool {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "mod 2³²"
+        )]
+        match self.origin {
+            Some(origin) => {
+                origin.wrapping_add(self.acked as u32) == ack && !self.aside.is_changed()
+            }
+            None => false,
+        }
+    }
+
     /// Takes an acknowledgement by the peer. Returns how many holes it passed that no earlier one
     /// had passed: bytes that the receiver has and the capture has not.
     pub(super) fn acknowledge(&mut self, ack: u32, context: &mut Context<'_>) -> u32 {

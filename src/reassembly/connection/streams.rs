@@ -56,6 +56,7 @@ impl Connection {
             || self.halves.iter().any(|half| half.stream.origin().is_some());
         let mut holes = 0;
         let half = self.half(acknowledged);
+        let acknowledges = acknowledges && !half.stream.is_acknowledged_up_to(segment.ack);
         // While no SYN is known to be right, an acknowledgement that fits none of them says nothing.
         let known = half.stream.origin().is_some() || half.syns.chosen().is_none();
         // Neither does one of what was never seen, once the connection is over.
@@ -192,6 +193,9 @@ impl Connection {
             } else {
                 Verdict::Take
             };
+        }
+        if peer.stream.is_acknowledged_up_to(segment.ack) {
+            return Verdict::Take;
         }
         let window = self.greatest_window(segment.from);
         match peer.stream.standing(segment.ack, window) {
