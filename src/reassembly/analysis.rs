@@ -71,12 +71,6 @@ impl Analysis {
         self.next
     }
 
-    /// Whether anything was counted.
-    #[inline]
-    pub(super) const fn has_counts(&self) -> bool {
-        self.counts.is_changed()
-    }
-
     /// Memory beyond the struct itself, bytes.
     pub(super) fn memory(&self) -> usize {
         self.counts.memory()

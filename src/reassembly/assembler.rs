@@ -270,16 +270,16 @@ impl Assembler {
         hole.is_some_and(|hole| hole.start <= start)
     }
 
-    /// Whether it has state beyond the struct itself besides recent pieces.
+    /// Whether it has state beyond the struct itself that [`Assembler::history_memory`] does not count.
     #[inline]
     pub(super) const fn has_rare_state(&self) -> bool {
-        self.rivals.is_changed() | self.captured.has_islands() | self.layout.has_holes()
+        self.rivals.is_changed() | self.layout.has_holes()
     }
 
-    /// Bytes that recent pieces take.
+    /// Bytes that recent pieces and islands take.
     #[inline]
     pub(super) fn history_memory(&self) -> usize {
-        self.history.memory()
+        self.history.memory() + self.captured.memory()
     }
 
     /// Bytes of state beyond the struct itself.

@@ -86,17 +86,12 @@ impl Half {
     /// their history.
     #[inline]
     pub(super) fn memory(&self) -> usize {
-        let seldom = self.analysis.has_counts() | self.lacks.is_changed() | self.syns.has_others();
-        if seldom | self.stream.has_rare_state() {
-            self.all_memory()
+        let counts = self.analysis.memory() + self.lacks.memory();
+        let stream = if self.stream.has_rare_state() {
+            self.stream.memory()
         } else {
             self.stream.history_memory()
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn all_memory(&self) -> usize {
-        self.stream.memory() + self.analysis.memory() + self.lacks.memory() + self.syns.memory()
+        };
+        counts + stream + self.syns.memory()
     }
 }

@@ -204,7 +204,9 @@ impl HalfStream {
         let told = if offset <= self.sent_end() {
             self.contradict_claim();
             self.acked = self.acked.max(offset);
-            self.settle_end();
+            if self.fin.is_some() {
+                self.settle_end();
+            }
             self.data_acked()
         } else if self.claim(offset, context) {
             offset
@@ -278,16 +280,16 @@ impl HalfStream {
         span
     }
 
-    /// Whether it has state beyond the struct itself besides recent pieces.
+    /// Whether it has state beyond the struct itself that [`HalfStream::history_memory`] does not count.
     #[inline]
     pub(super) const fn has_rare_state(&self) -> bool {
-        self.others.is_changed() | self.aside.is_changed() | self.assembler.has_rare_state()
+        self.aside.is_changed() | self.assembler.has_rare_state()
     }
 
-    /// Bytes that recent pieces take.
+    /// Bytes that recent pieces and counts take.
     #[inline]
     pub(super) fn history_memory(&self) -> usize {
-        self.assembler.history_memory()
+        self.assembler.history_memory() + self.others.memory()
     }
 
     /// Bytes of state beyond the struct itself.

@@ -39,7 +39,8 @@ impl Held {
             truncated: segment.truncated,
             syn: flags.syn(),
             fin: flags.fin(),
-            small: (1..=MOST_PADDING).contains(&len)
+            small: len <= MOST_PADDING
+                && len > 0
                 && segment.truncated == 0
                 && segment.ip_bytes <= LEAST_PACKET
                 && flags.0 == TcpFlags::ACK,

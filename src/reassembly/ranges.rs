@@ -147,12 +147,6 @@ impl RangeSet {
         gone
     }
 
-    /// Whether there are or were islands.
-    #[inline]
-    pub(super) const fn has_islands(&self) -> bool {
-        self.islands.is_changed()
-    }
-
     /// How many islands there are.
     pub(super) fn island_count(&self) -> usize {
         self.islands().len()
@@ -160,7 +154,9 @@ impl RangeSet {
 
     /// Bytes of memory beyond the struct itself.
     pub(super) fn memory(&self) -> usize {
-        self.islands.memory() + self.islands().len() * size_of::<(u64, u64)>()
+        self.islands.changed().map_or(0, |islands| {
+            size_of::<BTreeMap<u64, u64>>() + islands.len() * size_of::<(u64, u64)>()
+        })
     }
 
     fn islands(&self) -> &BTreeMap<u64, u64> {

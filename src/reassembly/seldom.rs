@@ -29,7 +29,7 @@ impl<T: Default> Seldom<T> {
 
     /// Bytes of memory beyond the struct itself.
     pub(super) fn memory(&self) -> usize {
-        self.0.as_ref().map_or(0, |_| size_of::<T>())
+        usize::from(self.0.is_some()) * size_of::<T>()
     }
 }
 

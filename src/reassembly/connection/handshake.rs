@@ -122,6 +122,9 @@ impl Connection {
             own.syns.settle(syn, acked.is_some());
         }
         self.note_syns();
+        if self.half_mut(side).stream.set_plain_origin(origin) {
+            return;
+        }
         let (_, peer) = self.halves_mut(side);
         let judged = syn.is_some() && peer.syns.chosen().is_some();
         self.with_context(side, false, around, |half, context| {

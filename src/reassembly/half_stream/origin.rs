@@ -151,6 +151,15 @@ impl HalfStream {
         Some((syn.map_or(lowest, first_of), syn))
     }
 
+    /// Offset 0 has this sequence number, if nothing waits for it and there was none before; else nothing is done.
+    pub(crate) const fn set_plain_origin(&mut self, origin: u32) -> bool {
+        if self.origin.is_some() || self.aside.is_changed() {
+            return false;
+        }
+        self.origin = Some(origin);
+        true
+    }
+
     /// Offset 0 has this sequence number: what waited for it finds its place, or goes on waiting to be judged
     /// (`judged`) until the peer's numbers are known, too. `acked` is the acknowledgement that told: a SYN's data that
     /// it does not cover, the receiver has refused (RFC 7413, 4.2.2), and it comes again.
