@@ -155,7 +155,8 @@ fn details(report: &RunReport) -> Vec<String> {
 pub(super) fn table(config: &Config, report: &RunReport) -> String {
     let accounting = &report.manifest.accounting;
     let (gaps, conflicts) = (&accounting.gaps, &accounting.conflicts);
-    let lines = [
+    let rejected = accounting.payload.rejected;
+    let mut lines = vec![
         ("frames", frames(&accounting.frames)),
         ("flows", flows(&accounting.flows)),
         (
@@ -180,6 +181,11 @@ pub(super) fn table(config: &Config, report: &RunReport) -> String {
         ("output", output(config, report)),
         ("query", query(config)),
     ];
+    if rejected > 0 {
+        let text = format!("{} captured, and refused by a rule of TCP", bytes(rejected));
+        let at = lines.iter().position(|(name, _)| *name == "conflicts");
+        lines.insert(at.map_or(lines.len(), |at| at + 1), ("rejected", text));
+    }
     lines.iter().fold(String::new(), |mut text, (name, value)| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<10} {value}");

@@ -20,7 +20,10 @@ pub(super) fn finish(flow: &mut Connection, unclosed: EndReason, around: &mut Su
     };
     let handshake = halves.iter().all(|half| half.syn.is_some());
     let clean = halves.iter().map(HalfRecord::trouble).all(|trouble| {
-        trouble.gaps == 0 && trouble.truncated_bytes == 0 && trouble.conflict_bytes == 0
+        trouble.gaps == 0
+            && trouble.truncated_bytes == 0
+            && trouble.conflict_bytes == 0
+            && trouble.rejected_bytes == 0
     });
     around.sink.flow(FlowRecord {
         flow_id: flow.flow_id,
