@@ -154,6 +154,8 @@ pub struct Config {
     pub out: PathBuf,
     /// Write into a directory that is not empty.
     pub force: bool,
+    /// Wait until the output is on the device before the manifest says that it is complete.
+    pub sync: bool,
     /// Worker threads; `None` = one per core.
     pub threads: Option<usize>,
     /// Map the input into memory (or read it in blocks).

@@ -41,6 +41,11 @@ pub(super) struct Args {
     #[arg(long)]
     force: bool,
 
+    /// Do not wait until the output is on the device: a power failure may then leave a manifest
+    /// beside tables and payload that are not whole
+    #[arg(long)]
+    no_sync: bool,
+
     /// Worker threads [default: one per core]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     threads: Option<u16>,
@@ -216,6 +221,7 @@ impl Args {
             inputs: self.inputs.clone(),
             out: self.out.clone(),
             force: self.force,
+            sync: !self.no_sync,
             threads: self.threads.map(usize::from),
             mmap: !self.no_mmap,
             payload: PayloadConfig {

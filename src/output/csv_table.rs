@@ -3,9 +3,10 @@
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 
-use super::directory::{OutputDir, PendingFile};
+use super::directory::OutputDir;
 use super::error::OutputError;
 use super::parquet_table::TableSummary;
+use super::pending_file::PendingFile;
 use super::schema::{Cell, Column};
 use super::text::{push_hex, push_rfc3339, push_signed, push_unsigned};
 

@@ -25,6 +25,15 @@ pub enum OutputError {
         /// The output directory asked for.
         path: PathBuf,
     },
+    /// Another run has the output directory.
+    #[error(
+        "another run is writing to {}; wait until it is done, or name another directory with --out",
+        path.display()
+    )]
+    Busy {
+        /// The output directory asked for.
+        path: PathBuf,
+    },
     /// A symbolic link stands where a directory of the output belongs.
     #[error(
         "{} is a symbolic link, and output is not written through one; remove it, or name another \

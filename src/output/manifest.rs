@@ -77,9 +77,9 @@ impl Manifest {
         text
     }
 
-    /// Writes the manifest. It is the last thing a run writes.
+    /// Writes the manifest. It is the last thing a run writes, and stands for all the rest.
     pub fn write(&self, dir: &OutputDir) -> Result<(), OutputError> {
-        dir.write_file(MANIFEST_FILE, self.to_json().as_bytes())
+        dir.publish(MANIFEST_FILE, self.to_json().as_bytes())
     }
 }
 

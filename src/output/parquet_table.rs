@@ -17,8 +17,9 @@ use rayon::prelude::*;
 
 use super::SCHEMA_VERSION;
 use super::builder::ColumnBuilder;
-use super::directory::{OutputDir, PendingFile};
+use super::directory::OutputDir;
 use super::error::OutputError;
+use super::pending_file::PendingFile;
 use super::schema::{Column, Layout, arrow_schema};
 
 /// Rows in a row group: what DuckDB itself writes, and the unit in which readers share out work.

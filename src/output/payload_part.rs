@@ -14,11 +14,12 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::ColumnPath;
 
-use super::directory::{OutputDir, PAYLOAD_DIR, PendingFile};
+use super::directory::{OutputDir, PAYLOAD_DIR};
 use super::error::OutputError;
 use super::parquet_table::{FooterFacts, TableSummary};
 use super::payload::read_all;
 use super::payload_rows::{Group, Row};
+use super::pending_file::{PendingFile, intended_name};
 use super::schema::count;
 use super::text::push_unsigned;
 use crate::model::{Direction, Payload, PayloadSource};
@@ -61,11 +62,8 @@ pub(super) fn part_path(shard: u8) -> String {
 /// Whether a file below [`PAYLOAD_DIR`] can be a part, or one that was not finished, judged by its
 /// name.
 pub(super) fn is_part_file(name: &str) -> bool {
-    let whole = name
-        .strip_prefix('.')
-        .and_then(|hidden| hidden.strip_suffix(".tmp"))
-        .unwrap_or(name);
-    whole
+    intended_name(name)
+        .unwrap_or(name)
         .strip_prefix("part-")
         .and_then(|rest| rest.strip_suffix(".parquet"))
         .is_some_and(|number| number.len() >= 2 && number.bytes().all(|b| b.is_ascii_digit()))

@@ -20,7 +20,7 @@ use crate::model::EndReason;
 use crate::output::accounting::AccountingError;
 use crate::output::{
     DescriptorBudget, FileTotals, FlowCaptureWriter, FooterFacts, OutputDir, OutputError,
-    PayloadOutput, PayloadTotals,
+    PayloadOutput, PayloadTotals, Taking,
 };
 
 /// How far a run has come.
@@ -94,9 +94,13 @@ impl RunError {
 pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunError> {
     let started = Instant::now();
     let inputs = Inputs::open(&config.inputs, config.mmap, &control.interrupted)?;
-    let dir = OutputDir::create_sparing(&config.out, config.force, inputs.matcher())?;
+    let taking = Taking {
+        force: config.force,
+        sync: config.sync,
+    };
+    let dir = OutputDir::create_sparing(&config.out, taking, inputs.matcher())?;
     let dir = Arc::new(dir);
-    inputs.keep_in(dir.path())?;
+    inputs.keep_in(dir.path(), || dir.unnamed_file())?;
     let threads = config
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
@@ -130,6 +134,8 @@ pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunEr
             .map_err(|error| no_threads(error.to_string()))?;
         pool.install(|| run.all(&mut control))
     })?;
+    // What is synced from here on is what was written for the user.
+    inputs.let_go_of_spool();
     report::complete(config, &inputs, &dir, finished, started.elapsed(), threads)
 }
 
