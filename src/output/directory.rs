@@ -203,7 +203,7 @@ impl OutputDir {
         let mut pending = self.pending_file(name)?;
         pending
             .write_all(bytes)
-            .map_err(|e| OutputError::io("write", pending.target(), e))?;
+            .map_err(|e| pending.target().writing_failed(e))?;
         Ok(pending)
     }
 

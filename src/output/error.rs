@@ -150,7 +150,8 @@ fn advice(error: &io::Error) -> &'static str {
             "name a directory that you may write to with --out"
         }
         io::ErrorKind::FileTooLarge => {
-            "name a directory on a file system that holds larger files with --out"
+            "raise the limit on the size of files (ulimit -f), or name a directory on a file system \
+             that holds larger files with --out"
         }
         io::ErrorKind::NotFound => {
             "something removed it during the run; keep others out of the directory and run again"

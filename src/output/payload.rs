@@ -231,6 +231,10 @@ impl PayloadOutput {
                 let digest = match outcome {
                     Outcome::Empty => None,
                     Outcome::Known(digest) => Some(digest),
+                    Outcome::Sparse => {
+                        *given_up += 1;
+                        None
+                    }
                     Outcome::GivenUp => {
                         let digest = if has_files {
                             digest_of_file(dir, &stream_path(&flow, direction))?

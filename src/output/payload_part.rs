@@ -19,7 +19,7 @@ use super::error::OutputError;
 use super::parquet_table::{FooterFacts, TableSummary};
 use super::payload::read_all;
 use super::payload_rows::{Group, Row};
-use super::pending_file::{PendingFile, intended_name};
+use super::pending_file::{PendingFile, Target, intended_name};
 use super::schema::count;
 use super::text::push_unsigned;
 use crate::model::{Direction, Payload, PayloadSource};
@@ -74,7 +74,7 @@ pub(super) struct PartWriter {
     dir: Arc<OutputDir>,
     name: String,
     footer: Arc<FooterFacts>,
-    file: Option<SerializedFileWriter<PendingFile>>,
+    file: Option<(SerializedFileWriter<PendingFile>, Target)>,
     rows: u64,
     payload_bytes: u64,
 }
@@ -103,12 +103,11 @@ impl PartWriter {
         group: &Group,
         source: &dyn PayloadSource,
     ) -> Result<(), OutputError> {
-        let target = self.dir.path().join(&self.name);
-        let failed = |e| OutputError::table(&target, e);
-        let file = match &mut self.file {
+        let (file, target) = match &mut self.file {
             Some(file) => file,
             none => none.insert(begin(&self.dir, &self.name, &self.footer)?),
         };
+        let failed = |e| target.encoding_failed(e);
         let mut columns = file.next_row_group().map_err(failed)?;
         small_columns(&mut columns, &group.rows).map_err(failed)?;
         let mut column = columns.next_column().and_then(present).map_err(failed)?;
@@ -130,13 +129,10 @@ impl PartWriter {
 
     /// Completes the file and gives it its name. `None` where there was no row.
     pub(super) fn finish(&mut self) -> Result<Option<(String, TableSummary)>, OutputError> {
-        let Some(file) = self.file.take() else {
+        let Some((file, target)) = self.file.take() else {
             return Ok(None);
         };
-        let target = self.dir.path().join(&self.name);
-        let pending = file
-            .into_inner()
-            .map_err(|e| OutputError::table(&target, e))?;
+        let pending = file.into_inner().map_err(|e| target.encoding_failed(e))?;
         let summary = TableSummary {
             rows: self.rows,
             bytes: pending.written(),
@@ -150,15 +146,15 @@ fn begin(
     dir: &OutputDir,
     name: &str,
     footer: &FooterFacts,
-) -> Result<SerializedFileWriter<PendingFile>, OutputError> {
+) -> Result<(SerializedFileWriter<PendingFile>, Target), OutputError> {
     dir.make_directory(PAYLOAD_DIR)?;
     let pending = dir.pending_file(name)?;
-    let target = pending.target().to_path_buf();
+    let target = pending.target().clone();
     let schema = Arc::new(payload_schema());
     ArrowWriter::try_new(pending, schema, Some(properties(footer)))
         .and_then(ArrowWriter::into_serialized_writer)
-        .map(|(file, _)| file)
-        .map_err(|e| OutputError::table(&target, e))
+        .map(|(file, _)| (file, target.clone()))
+        .map_err(|e| target.encoding_failed(e))
 }
 
 fn properties(footer: &FooterFacts) -> WriterProperties {

@@ -5,8 +5,9 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use parquet::errors::ParquetError;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -28,8 +29,46 @@ pub struct PendingFile {
     name: String,
     /// `None` once renamed.
     temporary: Option<String>,
-    target: PathBuf,
+    target: Target,
     written: u64,
+}
+
+/// What a file will be called, and the first error of a write to it.
+///
+/// Encoders wrap errors, some as text, so what they hand back does not tell a full disk from a bug.
+#[derive(Clone, Debug)]
+pub struct Target {
+    path: PathBuf,
+    failure: Arc<OnceLock<io::Error>>,
+}
+
+impl Target {
+    /// The path it will have.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// An encoder of tables failed. A failed write is told as one.
+    pub(super) fn encoding_failed(&self, error: ParquetError) -> OutputError {
+        match self.write_error() {
+            Some(cause) => OutputError::io("write", &self.path, cause),
+            None => OutputError::table(&self.path, error),
+        }
+    }
+
+    /// Something between this program and the file failed.
+    pub(super) fn writing_failed(&self, error: impl Into<io::Error>) -> OutputError {
+        let cause = self.write_error().unwrap_or_else(|| error.into());
+        OutputError::io("write", &self.path, cause)
+    }
+
+    fn write_error(&self) -> Option<io::Error> {
+        let failure = self.failure.get()?;
+        Some(match failure.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => failure.kind().into(),
+        })
+    }
 }
 
 impl PendingFile {
@@ -46,7 +85,10 @@ impl PendingFile {
             directory,
             name: name.to_owned(),
             temporary: Some(temporary),
-            target,
+            target: Target {
+                path: target,
+                failure: Arc::default(),
+            },
             written: 0,
         })
     }
@@ -67,8 +109,8 @@ impl PendingFile {
         }
     }
 
-    /// The path it will have.
-    pub fn target(&self) -> &Path {
+    /// What it will be called, and what failed.
+    pub fn target(&self) -> &Target {
         &self.target
     }
 
@@ -81,7 +123,7 @@ impl PendingFile {
     pub fn commit(mut self) -> Result<(), OutputError> {
         if let Some(temporary) = &self.temporary {
             rustix::fs::renameat(&self.directory, temporary, &self.directory, &self.name)
-                .map_err(|e| OutputError::io("rename a finished file to", &self.target, e))?;
+                .map_err(|e| OutputError::io("rename a finished file to", &self.target.path, e))?;
             self.temporary = None;
         }
         Ok(())
@@ -90,9 +132,18 @@ impl PendingFile {
 
 impl Write for PendingFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.written += written as u64;
-        Ok(written)
+        let written = self.file.write(bytes);
+        match &written {
+            Ok(count) => self.written += *count as u64,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => {
+                let code = e.raw_os_error();
+                self.target.failure.get_or_init(|| {
+                    code.map_or_else(|| e.kind().into(), io::Error::from_raw_os_error)
+                });
+            }
+        }
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {

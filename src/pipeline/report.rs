@@ -52,10 +52,49 @@ impl RunReport {
         !self.manifest.complete
     }
 
+    /// What a limit of memory or of a table cost: each with how much, if it was anything. What the user
+    /// asked to leave out is none of it.
+    pub fn losses_to_limits(&self) -> impl Iterator<Item = (LimitLoss, u64)> {
+        let anomaly = |name: &str| self.manifest.anomalies.get(name).copied().unwrap_or(0);
+        let interfaces = self.manifest.capture.get("interfaces_over_limit");
+        [
+            (LimitLoss::Flows, self.evicted),
+            (LimitLoss::Datagrams, self.fragments.over_limit),
+            (
+                LimitLoss::Payload,
+                self.manifest.accounting.payload.crowded_out,
+            ),
+            (LimitLoss::Digests, anomaly("half_streams_without_digest")),
+            (LimitLoss::Interfaces, interfaces.copied().unwrap_or(0)),
+        ]
+        .into_iter()
+        .filter(|&(_, count)| count > 0)
+    }
+
+    /// A limit of memory or of a table lost something.
+    pub fn lost_to_limits(&self) -> bool {
+        self.losses_to_limits().next().is_some()
+    }
+
     /// Part of the input could not be read.
     pub const fn is_damaged(&self) -> bool {
         self.manifest.damage.regions > 0
     }
+}
+
+/// Something that a limit of memory or of a table can cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LimitLoss {
+    /// Flows that were ended early.
+    Flows,
+    /// Fragmented datagrams that were given up.
+    Datagrams,
+    /// Bytes of streams that there was no room to hold until their place was known.
+    Payload,
+    /// Stream directions that have no digest.
+    Digests,
+    /// Interfaces of a pcapng file that were not taken.
+    Interfaces,
 }
 
 /// The configuration as far as it decides the output: nothing of the machine or of how the work is

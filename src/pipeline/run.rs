@@ -15,7 +15,7 @@ use super::source::Source;
 use super::tables::Tables;
 use super::worker::Worker;
 use crate::capture::{CaptureError, Input, Inputs};
-use crate::config::{Config, EPOCH_FRAMES, SHARDS};
+use crate::config::{Config, EPOCH_FRAMES, MOST_THREADS, SHARDS};
 use crate::model::EndReason;
 use crate::output::accounting::AccountingError;
 use crate::output::{
@@ -104,7 +104,7 @@ pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunEr
     let threads = config
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-        .max(1);
+        .clamp(1, MOST_THREADS);
     let no_threads = |reason: String| RunError::Threads { threads, reason };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

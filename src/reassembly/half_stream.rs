@@ -57,6 +57,8 @@ pub(super) struct Bytes {
     pub limited: u64,
     /// Part of `duplicate` that could not be compared.
     pub unverified: u64,
+    /// Part of `rejected` that might have found its place, had a table had more room.
+    pub crowded_out: u64,
 }
 
 /// What waits, and what was cut.
@@ -435,6 +437,7 @@ impl HalfStream {
             wild.push(held);
             if wild.len() > WILD_SEGMENTS {
                 let oldest = wild.remove(0);
+                self.others.get_mut().crowded_out += u64::from(oldest.payload.len());
                 self.reject(&oldest, context.rules.notes);
             }
             self.confirm_wild(context);
@@ -516,6 +519,7 @@ impl HalfStream {
             others.duplicate += outcome.duplicate;
             others.conflicting += outcome.conflicting;
             others.rejected += outcome.rejected;
+            others.crowded_out += outcome.rejected;
             others.unverified += outcome.unverified;
         }
         note_fates(
