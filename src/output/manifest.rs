@@ -28,6 +28,9 @@ pub struct Manifest {
     pub complete: bool,
     /// The configuration that decided the output.
     pub config: Value,
+    /// What spread the flows over shards: a digest of the first frame, in hexadecimal.
+    #[serde(default)]
+    pub shard_seed: String,
     /// The input files, in the order in which they were read; `file_id` in the flow table counts from 0 here.
     pub inputs: Vec<InputFacts>,
     /// Files in the directories named that are no captures, or were inputs already; absent where
@@ -58,6 +61,7 @@ impl Manifest {
             schema_version: SCHEMA_VERSION,
             complete: false,
             config,
+            shard_seed: String::new(),
             inputs: Vec::new(),
             skipped_files: Vec::new(),
             accounting: Accounting::new(),
@@ -246,6 +250,7 @@ mod tests {
                 "schema_version",
                 "complete",
                 "config",
+                "shard_seed",
                 "inputs",
                 "frames",
                 "payload",

@@ -19,11 +19,13 @@ use crate::output::manifest::{
 };
 use crate::output::{FileTotals, OutputDir, PayloadTotals};
 use crate::reassembly::ReassemblyStats;
+use crate::shard::ShardSeed;
 
 /// A run that has written everything but its manifest.
 pub(super) struct Finished {
     pub(super) interrupted: bool,
     pub(super) join: Join,
+    pub(super) seed: ShardSeed,
     pub(super) accounting: Accounting,
     pub(super) tables: TableSummaries,
     pub(super) payload: PayloadTotals,
@@ -155,6 +157,7 @@ pub(super) fn complete(
     let Finished {
         interrupted,
         join,
+        seed,
         mut accounting,
         tables,
         payload,
@@ -189,6 +192,7 @@ pub(super) fn complete(
     let mut manifest = Manifest::new(config_value(config));
     // Numbers that do not add up are there to be looked at, not to be taken for a result.
     manifest.complete = !interrupted && checked.is_ok();
+    manifest.shard_seed = seed.to_string();
     manifest.inputs = inputs
         .list()
         .iter()

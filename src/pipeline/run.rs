@@ -216,6 +216,7 @@ impl Run<'_> {
             }
         }
         let interrupted = !source.is_at_end();
+        let seed = source.seed();
         let reason = if interrupted {
             EndReason::Interrupted
         } else {
@@ -236,6 +237,7 @@ impl Run<'_> {
         Ok(report::Finished {
             interrupted,
             join: self.join,
+            seed,
             accounting,
             tables,
             payload,
