@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use bulkreasm::model::{Endpoint, FlowKey, InputPos, LinkType, RawFrame, TimeUnit, Timestamp};
 use bulkreasm::shard::ShardSeed;
-use support::capture_file::{CaptureWriter, Format};
+use support::capture_file::{CaptureWriter, Format, block, packet_block};
 use support::nasty;
 use support::output::{Output, Results, run};
 use support::wire::{self, Link, TcpPacket};
@@ -357,4 +357,32 @@ fn a_capture_without_tcp_says_so() {
     assert_eq!(place.run(&without, &["-q"]).stderr, "");
     let output = place.run(&nasty::sound(FORMAT), &[]);
     assert_eq!(output.stderr, "");
+}
+
+#[test]
+fn many_unknown_link_types_are_a_few_warnings() {
+    const INTERFACES: u32 = 60;
+    let mut bytes = CaptureWriter::new(Vec::new(), Format::Pcapng { big_endian: false }, 0)
+        .unwrap()
+        .finish()
+        .unwrap();
+    // The file begins with an interface of its own.
+    for number in 1..=INTERFACES {
+        let link = u16::try_from(40_000 + number).unwrap().to_le_bytes();
+        bytes.extend(block(1, &[&link[..], &[0; 6]].concat(), None));
+        bytes.extend(packet_block(number, 1, None, b"whatever"));
+    }
+    let place = Place::new();
+    let output = place.run(&bytes, &[]);
+    assert_eq!(output.status, Some(0), "{output:?}");
+    let lines: Vec<&str> = output.stderr.lines().collect();
+    let about = lines.iter().filter(|line| line.contains("link type"));
+    assert_eq!(about.count(), 4, "{output:?}");
+    assert!(output.stderr.contains("57 more link types"), "{output:?}");
+    let output = place.run(&bytes, &["-v"]);
+    let lines = output
+        .stderr
+        .lines()
+        .filter(|line| line.contains("link type"));
+    assert!(lines.count() >= 60, "{output:?}");
 }

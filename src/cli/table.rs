@@ -45,10 +45,17 @@ pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Ve
             region.offset,
         ));
     }
-    for (link, &frames) in &manifest.accounting.frames.unknown_link_types {
+    let unknown = &manifest.accounting.frames.unknown_link_types;
+    for (link, &frames) in unknown.iter().take(few) {
         all.push(format!(
             "{} frames of link type {link} are not decoded",
             count(frames)
+        ));
+    }
+    let more = unknown.len().saturating_sub(few);
+    if more > 0 {
+        all.push(format!(
+            "frames of {more} more link types are not decoded; the manifest names them"
         ));
     }
     all.extend(nothing_found(&manifest.accounting.frames));
