@@ -166,7 +166,7 @@ fn create_new(directory: &OwnedFd, name: &str, access: OFlags) -> Result<(OwnedF
     for _ in 0..ATTEMPTS {
         // Every state is seeded by the system anew.
         let number = RandomState::new().hash_one(name);
-        let temporary = format!(".{name}.{number:0width$x}.tmp", width = DIGITS);
+        let temporary = format!(".{name}.{number:0DIGITS$x}.tmp");
         match open_beneath(directory.as_fd(), &temporary, flags) {
             Err(Errno::EXIST) => {}
             opened => return opened.map(|file| (file, temporary)),
