@@ -288,6 +288,44 @@ fn payload_that_found_no_room_to_wait_in_is_a_loss() {
 }
 
 #[test]
+fn fragments_that_too_many_others_displace_are_a_loss() {
+    /// As many as the table holds at the end of an epoch, and how long an epoch is.
+    const HELD: usize = 65_536;
+    const EPOCH: usize = 1 << 18;
+    let mut frames: Vec<Vec<u8>> = (0..HELD + 3)
+        .map(|number| {
+            let [_, host, high, low] = u32::try_from(number).unwrap().to_be_bytes();
+            let packet = TcpPacket {
+                src: ([10, host, high, low], 1).into(),
+                dst: ([192, 0, 2, 1], 443).into(),
+                seq: 1,
+                ack: 1,
+                flags: ACK,
+                window: 1,
+                options: &[],
+                payload: &[7; 20],
+                ident: 1,
+            };
+            wire::fragments(&packet, Link::default(), 24).swap_remove(0)
+        })
+        .collect();
+    let place = Place::new();
+    // Without the end of an epoch they are only incomplete.
+    let output = place.run(&capture(START_NS, &frames), &[]);
+    assert_eq!(output.status, Some(0), "{output:?}");
+    let arp = [&[0xff; 12][..], &[8, 6], &[0; 28]].concat();
+    frames.resize(EPOCH, arp);
+    let output = place.run(&capture(START_NS, &frames), &[]);
+    assert_eq!(output.status, Some(4), "{output:?}");
+    assert!(
+        output.stderr.contains("3 fragmented datagrams"),
+        "{output:?}"
+    );
+    let manifest = place.results().manifest;
+    assert_eq!(manifest["anomalies"]["ip_datagrams_over_limit"], 3);
+}
+
+#[test]
 fn a_digest_of_little_but_holes_is_a_loss_that_is_told() {
     let mut frames = Vec::new();
     for port in 0..300 {

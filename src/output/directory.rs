@@ -368,6 +368,7 @@ mod tests {
             FLOWS_FILE,
             ".flows.parquet.tmp",
             ".manifest.json.0123456789abcdef.tmp",
+            ".spool.0123456789abcdef.tmp",
             "streams/00000/1-1.2.3.4.5-1.2.3.4.6.c2s",
             "streams/00001/10001-1.2.3.4.5-1.2.3.4.6.s2c",
             "pcaps/00000/1.pcap",
@@ -378,6 +379,7 @@ mod tests {
         ];
         let foreign = [
             "notes.txt",
+            "spool",
             "evidence.pcap",
             "streams/00000/notes.txt",
             "pcaps/00001/mine.pcap",

@@ -13,7 +13,7 @@ use super::directory::{
 };
 use super::error::OutputError;
 use super::payload_part::is_part_file;
-use super::pending_file::intended_name;
+use super::pending_file::{UNNAMED, intended_name};
 use super::stream_path::{
     CAPTURES_DIR, STREAMS_DIR, is_capture_file, is_numbered_directory, is_stream_file,
 };
@@ -147,6 +147,12 @@ fn tables(place: &Place<'_>, visit: Visit<'_>) -> Result<(), OutputError> {
                 visit(&Left::File(place, name))?;
             }
         }
+    }
+    for name in names
+        .iter()
+        .filter(|name| intended_name(name) == Some(UNNAMED))
+    {
+        visit(&Left::File(place, name))?;
     }
     Ok(())
 }

@@ -17,6 +17,9 @@ use super::error::OutputError;
 /// Hexadecimal digits of the number in a temporary name.
 const DIGITS: usize = 16;
 
+/// What a file that is to have no name is called for a moment, where the file system has no such files.
+pub(super) const UNNAMED: &str = "spool";
+
 /// How many names are tried. Two equal ones of 64 random bits are never met.
 const ATTEMPTS: u32 = 16;
 
@@ -101,7 +104,7 @@ impl PendingFile {
             Ok(file) => Ok(file.into()),
             // Not every file system has such files; some say so by one of these.
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL) => {
-                let (file, name) = create_new(directory, "spool", OFlags::RDWR)?;
+                let (file, name) = create_new(directory, UNNAMED, OFlags::RDWR)?;
                 rustix::fs::unlinkat(directory, name, AtFlags::empty())?;
                 Ok(file.into())
             }
