@@ -7,7 +7,7 @@
 //! from the file where there is one.
 //!
 //! A hole costs as much as if its bytes had been captured. Where holes are much larger than what was, there
-//! is no digest ([`ZEROS_PER_KEPT`]): a few bytes must not cost the digest of megabytes.
+//! is no digest (`ZEROS_PER_KEPT`): a few bytes must not cost the digest of megabytes.
 
 use std::collections::BTreeMap;
 

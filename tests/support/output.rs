@@ -23,6 +23,9 @@ pub struct Output {
 /// Runs the program with these arguments. Colours and bars are off since nothing is a terminal. What it
 /// writes is not waited for on the device: that takes long with thousands of runs, and shows in no file.
 pub fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
+    // Set for integration tests alone, and the two test programs share this module.
+    const PROGRAM: Option<&str> = option_env!("CARGO_BIN_EXE_bulkreasm");
+    let program = PROGRAM.expect("only tests know the program");
     let mut args: Vec<OsString> = args
         .into_iter()
         .map(|arg| arg.as_ref().to_owned())
@@ -30,9 +33,6 @@ pub fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
     if args.iter().any(|arg| arg == "--out") {
         args.push("--no-sync".into());
     }
-    // Set for integration tests alone, and the two test programs share this module.
-    const PROGRAM: Option<&str> = option_env!("CARGO_BIN_EXE_bulkreasm");
-    let program = PROGRAM.expect("only tests know the program");
     let output = Command::new(program)
         .args(args)
         .output()
