@@ -20,6 +20,16 @@ pub const SHARDS: usize = 64;
 /// in memory for the end of their stretch: at most this many, about 200 MB under a flood of SYNs.
 pub const EPOCH_FRAMES: u64 = 1 << 18;
 
+/// Worker threads of a run. Flows are reassembled in [`SHARDS`] tasks and a batch is decoded in sixteen,
+/// so that more find nothing to do, and each costs a stack and descriptors. A choice.
+pub const MOST_THREADS: usize = 4 * SHARDS;
+
+/// The least memory limit: 4 KiB for each shard, which is the state of a few flows.
+pub const LEAST_MEMORY_LIMIT: u64 = 256 << 10;
+
+/// A lower memory limit is warned of: a shard then has less than 1 MiB, some two thousand flows. A choice.
+pub const LOW_MEMORY_LIMIT: u64 = 64 << 20;
+
 /// Nanoseconds in a second.
 pub const SECOND_NS: i64 = 1_000_000_000;
 
@@ -155,6 +165,8 @@ pub struct Config {
     pub out: PathBuf,
     /// Write into a directory that is not empty.
     pub force: bool,
+    /// Wait until the output is on the device before the manifest says that it is complete.
+    pub sync: bool,
     /// Worker threads; `None` = one per core.
     pub threads: Option<usize>,
     /// Map the input into memory (or read it in blocks).

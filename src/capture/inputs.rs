@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -132,22 +132,33 @@ impl Inputs {
         self.halt.over.store(true, Ordering::Relaxed);
     }
 
-    /// Makes a place in `directory` for what is decompressed or comes in on standard input; to be
-    /// called before [`Inputs::feed`].
-    pub fn keep_in(&self, directory: &Path) -> Result<(), CaptureError> {
+    /// Keeps what is decompressed or comes in on standard input in a file in `directory`, which `create`
+    /// gives; to be called before [`Inputs::feed`].
+    pub fn keep_in(
+        &self,
+        directory: &Path,
+        create: impl FnOnce() -> io::Result<File>,
+    ) -> Result<(), CaptureError> {
         let Some(first) = self.streams().next() else {
             return Ok(());
         };
-        let spool = Spool::create(directory).map_err(|error| CaptureError::Spool {
+        let file = create().map_err(|error| CaptureError::Spool {
             path: first.path().to_path_buf(),
             directory: directory.to_path_buf(),
             reason: error.to_string(),
         })?;
-        let spool = Arc::new(spool);
+        let spool = Arc::new(Spool::new(directory, file));
         for spooled in self.streams().filter_map(Input::spooled) {
             spooled.keep_in(&spool);
         }
         Ok(())
+    }
+
+    /// What was kept of streams is not read any more.
+    pub fn let_go_of_spool(&self) {
+        if let Some(spool) = self.streams().find_map(|input| input.spooled()?.spool()) {
+            spool.let_go();
+        }
     }
 
     /// Begins to feed what is decompressed or comes in on standard input, with at most so many

@@ -23,6 +23,8 @@ const DONE: u8 = 0;
 const FAILED: u8 = 1;
 /// Done, with damage.
 const DAMAGED: u8 = 3;
+/// Done, but a limit of memory or of a table lost something.
+const LIMITED: u8 = 4;
 /// Interrupted: 128 and the number of SIGINT, as shells have it.
 const INTERRUPTED: u8 = 130;
 
@@ -43,6 +45,11 @@ pub fn main() -> ExitCode {
 
 fn run_to_end(args: &Args) -> Result<u8, RunError> {
     let config = args.config();
+    if !args.quiet {
+        for warning in args.warnings() {
+            complain(&format!("warning: {warning}"));
+        }
+    }
     let interrupted = Arc::new(AtomicBool::new(false));
     if let Err(error) = watch_signals(&interrupted) {
         complain(&format!("warning: cannot watch for Ctrl-C: {error}"));
@@ -62,12 +69,19 @@ fn run_to_end(args: &Args) -> Result<u8, RunError> {
              numbers are in {}",
             config.out.join("manifest.json").display()
         ));
-        return Ok(FAILED);
+        // A terminal that is closed takes standard output with it.
+        return Ok(if report.interrupted() {
+            INTERRUPTED
+        } else {
+            FAILED
+        });
     }
     Ok(if report.interrupted() {
         INTERRUPTED
     } else if report.is_damaged() {
         DAMAGED
+    } else if report.lost_to_limits() {
+        LIMITED
     } else {
         DONE
     })
@@ -75,12 +89,29 @@ fn run_to_end(args: &Args) -> Result<u8, RunError> {
 
 /// The first signal ends the run in order, a second one at once.
 fn watch_signals(interrupted: &Arc<AtomicBool>) -> io::Result<()> {
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // Whoever starts a program with nohup wants it to outlive the terminal.
+        if signal == SIGHUP && is_ignored(signal) {
+            continue;
+        }
         let status = i32::from(INTERRUPTED);
         signal_hook::flag::register_conditional_shutdown(signal, status, Arc::clone(interrupted))?;
         signal_hook::flag::register(signal, Arc::clone(interrupted))?;
     }
+    // A write beyond the limit on the size of files is then an error that says so (setrlimit(2)).
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     Ok(())
+}
+
+/// Whether the process was started with this signal ignored, where the system tells.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 fn print(args: &Args, config: &Config, report: &RunReport) -> io::Result<()> {

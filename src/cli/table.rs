@@ -8,7 +8,7 @@ use crate::config::{Config, PayloadMode};
 use crate::output::accounting::{
     Accounting, FlowAccounting, FragmentConflictAccounting, FrameAccounting,
 };
-use crate::pipeline::RunReport;
+use crate::pipeline::{LimitLoss, RunReport};
 
 /// What the user should know beyond the table: each a sentence.
 pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Vec<String> {
@@ -45,20 +45,27 @@ pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Ve
             region.offset,
         ));
     }
-    for (link, &frames) in &manifest.accounting.frames.unknown_link_types {
+    let unknown = &manifest.accounting.frames.unknown_link_types;
+    for (link, &frames) in unknown.iter().take(few) {
         all.push(format!(
             "{} frames of link type {link} are not decoded",
             count(frames)
         ));
     }
-    all.extend(bad_checksums(&manifest.accounting));
-    all.extend(filter_warnings(config, &manifest.accounting.frames));
-    if report.evicted > 0 {
+    let more = unknown.len().saturating_sub(few);
+    if more > 0 {
         all.push(format!(
-            "{} flows were ended early to stay within the memory limit; raise --memory-limit",
-            count(report.evicted)
+            "frames of {more} more link types are not decoded; the manifest names them"
         ));
     }
+    all.extend(nothing_found(&manifest.accounting.frames));
+    all.extend(bad_checksums(&manifest.accounting));
+    all.extend(filter_warnings(config, &manifest.accounting.frames));
+    all.extend(
+        report
+            .losses_to_limits()
+            .map(|(loss, much)| lost(loss, much)),
+    );
     let anomaly = |name: &str| manifest.anomalies.get(name).copied().unwrap_or(0);
     let early = anomaly("half_streams_written_below_minimum");
     if early > 0 {
@@ -68,18 +75,54 @@ pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Ve
             count(early)
         ));
     }
-    let undigested = anomaly("half_streams_without_digest");
-    if undigested > 0 {
-        all.push(format!(
-            "{} stream directions have no digest, since data came too late for it; digest their \
-             files, or run with --payload files",
-            count(undigested)
-        ));
-    }
     if verbose {
         all.extend(details(report));
     }
     all
+}
+
+/// What a limit cost, and what to do about it.
+fn lost(loss: LimitLoss, much: u64) -> String {
+    match loss {
+        LimitLoss::Flows => format!(
+            "{} flows were ended early to stay within the memory limit; raise --memory-limit",
+            count(much)
+        ),
+        LimitLoss::Datagrams => format!(
+            "{} fragmented datagrams were given up, since too many were incomplete at a time; a shorter \
+             --fragment-timeout leaves more room",
+            count(much)
+        ),
+        LimitLoss::Payload => format!(
+            "{} of payload were rejected for want of room to wait in; the flows' rejected_bytes say \
+             where",
+            bytes(much)
+        ),
+        LimitLoss::Digests => format!(
+            "{} stream directions have no digest, since data came too late for it or holes are much \
+             larger than what was captured; digest their files, or run with --payload files, or with --gaps skip",
+            count(much)
+        ),
+        LimitLoss::Interfaces => format!(
+            "{} interfaces were not taken, and their frames not read: a pcapng section has too many; \
+             split it",
+            count(much)
+        ),
+    }
+}
+
+/// An empty table of flows looks like a run that went wrong.
+fn nothing_found(frames: &FrameAccounting) -> Option<String> {
+    (frames.total > 0 && frames.tcp == 0 && frames.filtered == 0).then(|| {
+        let most = frames.other.iter().max_by_key(|(_, count)| **count);
+        let most = most.map_or_else(String::new, |(protocol, frames)| {
+            format!("; most carry {protocol} ({})", count(*frames))
+        });
+        format!(
+            "no TCP: none of the {} frames carries any that can be read{most}; -v lists what they carry",
+            count(frames.total)
+        )
+    })
 }
 
 /// A network damages one packet in many thousands. More than one in ten is a capture that was made

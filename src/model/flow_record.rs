@@ -258,6 +258,8 @@ pub struct Trouble {
     /// Captured payload bytes that are no stream data: text on a RST, wild segments, data before
     /// offset 0.
     pub rejected_bytes: u64,
+    /// Those of them that might have found their place, had a table had more room.
+    pub crowded_out_bytes: u64,
     /// Captured bytes refused by a limit.
     pub limit_bytes: u64,
     /// Overlapping bytes whose first copy was no longer at hand to compare with.

@@ -25,6 +25,15 @@ pub enum OutputError {
         /// The output directory asked for.
         path: PathBuf,
     },
+    /// Another run has the output directory.
+    #[error(
+        "another run is writing to {}; wait until it is done, or name another directory with --out",
+        path.display()
+    )]
+    Busy {
+        /// The output directory asked for.
+        path: PathBuf,
+    },
     /// A symbolic link stands where a directory of the output belongs.
     #[error(
         "{} is a symbolic link, and output is not written through one; remove it, or name another \
@@ -141,7 +150,8 @@ fn advice(error: &io::Error) -> &'static str {
             "name a directory that you may write to with --out"
         }
         io::ErrorKind::FileTooLarge => {
-            "name a directory on a file system that holds larger files with --out"
+            "raise the limit on the size of files (ulimit -f), or name a directory on a file system \
+             that holds larger files with --out"
         }
         io::ErrorKind::NotFound => {
             "something removed it during the run; keep others out of the directory and run again"

@@ -6,7 +6,7 @@ use crate::capture::{WalkState, WalkStats, Walker, Window};
 use crate::config::DecodeConfig;
 use crate::decode::{DecodeStats, Decoder, EncapsulationTable};
 use crate::model::{FrameRef, RawFrame, Timestamp};
-use crate::shard::Buckets;
+use crate::shard::{Buckets, ShardSeed};
 
 /// The windows of a batch. Shared, since a walk may go on in one after the batch that began there.
 pub(super) type Windows<'input> = Vec<Arc<Window<'input>>>;
@@ -116,9 +116,9 @@ impl Chunk {
         index: usize,
         start: WalkState,
         stop_at: u64,
-        config: &DecodeConfig,
+        (config, seed): (&DecodeConfig, ShardSeed),
     ) -> (Chunk, WalkState) {
-        let mut decoding = Decoding::new(config);
+        let mut decoding = Decoding::new(config, seed);
         let mut part = Part::new(window.file());
         let mut walker = Walker::new(window, start.clone(), stop_at);
         let mut turn = walker.next();
@@ -172,7 +172,7 @@ impl Chunk {
             *window,
             start.clone(),
             end.offset(),
-            config,
+            (config, *self.buckets.seed()),
         ))
     }
 
@@ -181,9 +181,9 @@ impl Chunk {
         windows: &Windows<'_>,
         picked: Vec<Picked>,
         parts: Vec<Part>,
-        config: &DecodeConfig,
+        (config, seed): (&DecodeConfig, ShardSeed),
     ) -> Chunk {
-        let mut decoding = Decoding::new(config);
+        let mut decoding = Decoding::new(config, seed);
         let mut frames = picked
             .iter()
             .filter_map(|one| one.frame(windows))
@@ -246,7 +246,8 @@ impl Picked {
         }
     }
 
-    fn frame<'w>(&self, windows: &'w Windows<'_>) -> Option<RawFrame<'w>> {
+    /// The frame with its bytes.
+    pub(super) fn frame<'w>(&self, windows: &'w Windows<'_>) -> Option<RawFrame<'w>> {
         let frame = self.frame;
         Some(RawFrame {
             ts: frame.ts,
@@ -286,10 +287,10 @@ struct Decoding {
 }
 
 impl Decoding {
-    fn new(config: &DecodeConfig) -> Decoding {
+    fn new(config: &DecodeConfig, seed: ShardSeed) -> Decoding {
         Decoding {
             decoder: Decoder::new(config.clone()),
-            buckets: Buckets::default(),
+            buckets: Buckets::new(seed),
             count: 0,
             watermark: Timestamp::NONE,
             edges: None,

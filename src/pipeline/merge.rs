@@ -15,6 +15,7 @@ use super::stretch::{self, Patience};
 use crate::capture::{Damage, Input, WalkState, WalkStats, Walker, Window};
 use crate::config::{Config, DecodeConfig};
 use crate::model::{RawFrame, Timestamp};
+use crate::shard::ShardSeed;
 
 /// How far one file is walked at a time, bytes. Each of the overlapping files holds as much.
 const RUN: u64 = 64 << 10;
@@ -230,13 +231,19 @@ impl<'input> Merged<'input> {
     }
 
     /// Decodes the chunks.
-    fn decode(self, config: &DecodeConfig) -> DecodedBatch<'input> {
+    fn decode(self, config: &DecodeConfig, seed: &mut Option<ShardSeed>) -> DecodedBatch<'input> {
         let Merged {
             windows, chunks, ..
         } = self;
+        if seed.is_none() {
+            let first = chunks.iter().find_map(|draft| draft.picked.first());
+            let first = first.and_then(|picked| picked.frame(&windows));
+            *seed = first.map(|frame| ShardSeed::of(&frame));
+        }
+        let seed = seed.unwrap_or_default();
         let chunks = chunks
             .into_par_iter()
-            .map(|draft| Chunk::picked(&windows, draft.picked, draft.parts, config))
+            .map(|draft| Chunk::picked(&windows, draft.picked, draft.parts, (config, seed)))
             .collect();
         DecodedBatch {
             windows,
@@ -286,6 +293,7 @@ pub(super) fn batch<'input>(
     rest: &mut slice::Iter<'input, Input>,
     expecting: &mut bool,
     config: &Config,
+    seed: &mut Option<ShardSeed>,
 ) -> Result<DecodedBatch<'input>, RunError> {
     let mut merged = Merged::default();
     let mut heads = BinaryHeap::new();
@@ -319,7 +327,7 @@ pub(super) fn batch<'input>(
     for reading in readings.iter_mut() {
         merged.flush(reading);
     }
-    let mut batch = merged.decode(&config.decode);
+    let mut batch = merged.decode(&config.decode, seed);
     let next = frame_after(readings, rest.as_slice().first())?;
     chunk::settle(&mut batch.chunks, next);
     Ok(batch)

@@ -18,6 +18,6 @@ mod tables;
 mod tally;
 mod worker;
 
-pub use report::RunReport;
+pub use report::{LimitLoss, RunReport};
 pub use run::{Control, Progress, RunError, run};
 pub use tables::TableSummaries;

@@ -19,11 +19,13 @@ use crate::output::manifest::{
 };
 use crate::output::{FileTotals, OutputDir, PayloadTotals};
 use crate::reassembly::ReassemblyStats;
+use crate::shard::ShardSeed;
 
 /// A run that has written everything but its manifest.
 pub(super) struct Finished {
     pub(super) interrupted: bool,
     pub(super) join: Join,
+    pub(super) seed: ShardSeed,
     pub(super) accounting: Accounting,
     pub(super) tables: TableSummaries,
     pub(super) payload: PayloadTotals,
@@ -52,10 +54,49 @@ impl RunReport {
         !self.manifest.complete
     }
 
+    /// What a limit of memory or of a table cost: each with how much, if it was anything. What the user
+    /// asked to leave out is none of it.
+    pub fn losses_to_limits(&self) -> impl Iterator<Item = (LimitLoss, u64)> {
+        let anomaly = |name: &str| self.manifest.anomalies.get(name).copied().unwrap_or(0);
+        let interfaces = self.manifest.capture.get("interfaces_over_limit");
+        [
+            (LimitLoss::Flows, self.evicted),
+            (LimitLoss::Datagrams, self.fragments.over_limit),
+            (
+                LimitLoss::Payload,
+                self.manifest.accounting.payload.crowded_out,
+            ),
+            (LimitLoss::Digests, anomaly("half_streams_without_digest")),
+            (LimitLoss::Interfaces, interfaces.copied().unwrap_or(0)),
+        ]
+        .into_iter()
+        .filter(|&(_, count)| count > 0)
+    }
+
+    /// A limit of memory or of a table lost something.
+    pub fn lost_to_limits(&self) -> bool {
+        self.losses_to_limits().next().is_some()
+    }
+
     /// Part of the input could not be read.
     pub const fn is_damaged(&self) -> bool {
         self.manifest.damage.regions > 0
     }
+}
+
+/// Something that a limit of memory or of a table can cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LimitLoss {
+    /// Flows that were ended early.
+    Flows,
+    /// Fragmented datagrams that were given up.
+    Datagrams,
+    /// Bytes of streams that there was no room to hold until their place was known.
+    Payload,
+    /// Stream directions that have no digest.
+    Digests,
+    /// Interfaces of a pcapng file that were not taken.
+    Interfaces,
 }
 
 /// The configuration as far as it decides the output: nothing of the machine or of how the work is
@@ -116,6 +157,7 @@ pub(super) fn complete(
     let Finished {
         interrupted,
         join,
+        seed,
         mut accounting,
         tables,
         payload,
@@ -150,6 +192,7 @@ pub(super) fn complete(
     let mut manifest = Manifest::new(config_value(config));
     // Numbers that do not add up are there to be looked at, not to be taken for a result.
     manifest.complete = !interrupted && checked.is_ok();
+    manifest.shard_seed = seed.to_string();
     manifest.inputs = inputs
         .list()
         .iter()

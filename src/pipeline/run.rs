@@ -15,12 +15,12 @@ use super::source::Source;
 use super::tables::Tables;
 use super::worker::Worker;
 use crate::capture::{CaptureError, Input, Inputs};
-use crate::config::{Config, EPOCH_FRAMES, SHARDS};
+use crate::config::{Config, EPOCH_FRAMES, MOST_THREADS, SHARDS};
 use crate::model::EndReason;
 use crate::output::accounting::AccountingError;
 use crate::output::{
     DescriptorBudget, FileTotals, FlowCaptureWriter, FooterFacts, OutputDir, OutputError,
-    PayloadOutput, PayloadTotals,
+    PayloadOutput, PayloadTotals, Taking,
 };
 
 /// How far a run has come.
@@ -94,13 +94,17 @@ impl RunError {
 pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunError> {
     let started = Instant::now();
     let inputs = Inputs::open(&config.inputs, config.mmap, &control.interrupted)?;
-    let dir = OutputDir::create_sparing(&config.out, config.force, inputs.matcher())?;
+    let taking = Taking {
+        force: config.force,
+        sync: config.sync,
+    };
+    let dir = OutputDir::create_sparing(&config.out, taking, inputs.matcher())?;
     let dir = Arc::new(dir);
-    inputs.keep_in(dir.path())?;
+    inputs.keep_in(dir.path(), || dir.unnamed_file())?;
     let threads = config
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-        .max(1);
+        .clamp(1, MOST_THREADS);
     let no_threads = |reason: String| RunError::Threads { threads, reason };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -130,6 +134,8 @@ pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunEr
             .map_err(|error| no_threads(error.to_string()))?;
         pool.install(|| run.all(&mut control))
     })?;
+    // What is synced from here on is what was written for the user.
+    inputs.let_go_of_spool();
     report::complete(config, &inputs, &dir, finished, started.elapsed(), threads)
 }
 
@@ -210,6 +216,7 @@ impl Run<'_> {
             }
         }
         let interrupted = !source.is_at_end();
+        let seed = source.seed();
         let reason = if interrupted {
             EndReason::Interrupted
         } else {
@@ -230,6 +237,7 @@ impl Run<'_> {
         Ok(report::Finished {
             interrupted,
             join: self.join,
+            seed,
             accounting,
             tables,
             payload,

@@ -10,6 +10,7 @@ use super::chunk::{self, Chunk};
 use crate::capture::{Input, WalkState, Walker, Window, find_boundary};
 use crate::config::Config;
 use crate::model::Timestamp;
+use crate::shard::ShardSeed;
 
 /// What is read beyond what was asked for, so that the record across the end is likely in it: bytes.
 const MARGIN: u64 = 256 << 10;
@@ -72,17 +73,27 @@ impl Stretch<'_> {
 /// assumed, and is decoded again from there otherwise. So a wrong guess costs time, and never an
 /// answer.
 ///
+/// `seed` is that of the capture, if a frame of it has been seen; the first one sets it.
+///
 /// Of a stream it takes what has arrived, and nothing where the run was stopped.
 pub(super) fn decode<'input>(
     input: &'input Input,
     start: &WalkState,
     config: &Config,
+    seed: &mut Option<ShardSeed>,
 ) -> io::Result<Stretch<'input>> {
     let (mut least, mut wanted) = (1, config.batch.batch_bytes.max(1));
     loop {
         let window = input.window(start.offset(), least, wanted.saturating_add(MARGIN))?;
         let (have, at_eof) = (window.data().len() as u64, window.at_eof());
-        let mut stretch = decode_window(window, start, wanted, config);
+        // The first frame of all, which is needed before any is decoded. A window without one has
+        // nothing to decode.
+        if seed.is_none() {
+            let first = Walker::new(&window, start.clone(), u64::MAX).next();
+            *seed = first.map(|frame| ShardSeed::of(&frame));
+        }
+        let known = seed.unwrap_or_default();
+        let mut stretch = decode_window(window, start, wanted, config, known);
         let progressed = stretch.ends.last().is_some_and(|end| end != start);
         // One record may be longer than a window; a window of the whole rest always makes progress.
         if progressed || at_eof && have <= wanted {
@@ -179,7 +190,9 @@ fn decode_window<'input>(
     start: &WalkState,
     wanted: u64,
     config: &Config,
+    seed: ShardSeed,
 ) -> Stretch<'input> {
+    let how = (&config.decode, seed);
     let from = start.offset();
     let end = from + window.data().len() as u64;
     let stop = from.saturating_add(wanted).min(end);
@@ -192,10 +205,7 @@ fn decode_window<'input>(
             } else {
                 start.at(find_boundary(&window, start, begin, end)?)
             };
-            Some((
-                state.clone(),
-                Chunk::walk(&window, 0, state, end, &config.decode),
-            ))
+            Some((state.clone(), Chunk::walk(&window, 0, state, end, how)))
         })
         .collect();
     let mut chunks = Vec::with_capacity(guessed.len());
@@ -204,7 +214,7 @@ fn decode_window<'input>(
         let state = ends.last().unwrap_or(start);
         let (chunk, end) = match guess {
             Some((begin, decoded)) if begin == *state => decoded,
-            _ => Chunk::walk(&window, 0, state.clone(), stop_at, &config.decode),
+            _ => Chunk::walk(&window, 0, state.clone(), stop_at, how),
         };
         chunks.push(chunk);
         ends.push(end);

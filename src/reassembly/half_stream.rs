@@ -69,6 +69,8 @@ pub(super) struct Bytes {
     pub unverified: u64,
     /// Part of `rejected` that lies behind the acknowledged end of the stream: nothing of the stream.
     pub behind_end: u64,
+    /// Part of `rejected` that might have found its place, had a table had more room.
+    pub crowded_out: u64,
 }
 
 /// What waits, and what was cut.
@@ -474,6 +476,7 @@ impl HalfStream {
             others.duplicate += outcome.duplicate;
             others.conflicting += outcome.conflicting;
             others.rejected += outcome.rejected;
+            others.crowded_out += outcome.rejected;
             others.unverified += outcome.unverified;
         }
         note_fates(

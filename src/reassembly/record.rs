@@ -70,6 +70,7 @@ fn half_record(flow: &Connection, side: Side, stream_span: u64) -> HalfRecord {
         overlap_bytes: bytes.duplicate + bytes.conflicting,
         conflict_bytes: bytes.conflicting,
         rejected_bytes: bytes.rejected,
+        crowded_out_bytes: bytes.crowded_out,
         limit_bytes: bytes.limited,
         unverified_bytes: bytes.unverified,
         truncated_bytes: lacks.truncated_bytes,

@@ -134,6 +134,7 @@ impl HalfStream {
         wild.push(held);
         if wild.len() > WILD_SEGMENTS {
             let oldest = wild.remove(0);
+            self.others.get_mut().crowded_out += u64::from(oldest.payload.len());
             self.reject(&oldest, context.rules.notes);
         }
         self.confirm_wild(context);
