@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::compression::{Compression, Trouble};
 
 /// Why a capture could not be opened: which file, what is wrong with it, what to do.
 #[derive(Debug, thiserror::Error)]
@@ -114,8 +116,7 @@ pub enum CaptureError {
     },
     /// It is compressed, and cannot be decompressed even so far that its format is known.
     #[error(
-        "{}: compressed with {compression}, and nothing of it can be decompressed: {source}; \
-         fetch the file again",
+        "{}: compressed with {compression}, and nothing of it can be decompressed: it {reason}; {advice}",
         path.display()
     )]
     Compressed {
@@ -124,7 +125,9 @@ pub enum CaptureError {
         /// How it is compressed.
         compression: &'static str,
         /// What is wrong.
-        source: io::Error,
+        reason: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// What arrives, or is decompressed, cannot be kept.
     #[error(
@@ -209,10 +212,21 @@ impl CaptureError {
             CaptureError::HeaderCut { format, .. } => format!("the {format} header is cut short"),
             CaptureError::Compressed {
                 compression,
-                source,
+                reason,
                 ..
-            } => format!("compressed with {compression}, and cannot be decompressed: {source}"),
+            } => format!("compressed with {compression}, and cannot be decompressed: it {reason}"),
             other => other.to_string(),
+        }
+    }
+
+    /// Nothing of the file at `path` can be decompressed.
+    pub(super) fn compressed(path: &Path, how: Compression, error: &io::Error) -> CaptureError {
+        let Trouble { text, advice } = Trouble::of(error);
+        CaptureError::Compressed {
+            path: path.into(),
+            compression: how.name(),
+            reason: text,
+            advice,
         }
     }
 

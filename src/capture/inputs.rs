@@ -13,6 +13,7 @@ use super::error::CaptureError;
 use super::feed::{self, Halt};
 use super::find::{self, Skipped};
 use super::input::Input;
+use super::natural;
 use super::regular::{self, Identity, OpenFiles};
 use super::spool::Spool;
 use crate::model::{InputPos, PayloadSource};
@@ -45,8 +46,8 @@ impl Drop for Feeding {
 
 impl Inputs {
     /// Finds and looks at the captures that `arguments` name: files, directories of captures,
-    /// patterns that the shell has left alone, and `-` for standard input. They are put in the order of their first frames'
-    /// times, those without any behind the others; at equal times in the order of their paths.
+    /// patterns that the shell has left alone, and `-` for standard input. They are put in the order of the times at
+    /// which they begin, those without any behind the others; at equal times in the natural order of their paths.
     ///
     /// What is no capture is an error where it was named, and is skipped in a directory. When
     /// `interrupted` becomes true, streams end where they stand.
@@ -69,7 +70,7 @@ impl Inputs {
             let looked = if feed::is_standard_input(path) {
                 Input::standard_input(path, &halt)
             } else {
-                Input::look(path, use_mmap, &open)
+                Input::look(path, use_mmap, &open, &halt)
             };
             match looked {
                 Ok(input) => list.push(input),
@@ -89,15 +90,23 @@ impl Inputs {
         if list.len() > MOST_FILES {
             return Err(CaptureError::TooMany { files: list.len() });
         }
-        list.sort_by(|a, b| (a.begins(), a.path()).cmp(&(b.begins(), b.path())));
-        for (file, input) in (0..=u16::MAX).zip(&mut list) {
-            input.set_file(file);
-        }
-        Ok(Inputs {
+        let mut inputs = Inputs {
             list,
             skipped,
             halt,
-        })
+        };
+        inputs.put_in_order();
+        Ok(inputs)
+    }
+
+    fn put_in_order(&mut self) {
+        self.list.sort_by(|a, b| {
+            let times = a.begins().cmp(&b.begins());
+            times.then_with(|| natural::compare(a.path(), b.path()))
+        });
+        for (file, input) in (0..=u16::MAX).zip(&mut self.list) {
+            input.set_file(file);
+        }
     }
 
     /// The captures, by number.
@@ -134,7 +143,10 @@ impl Inputs {
 
     /// Makes a place in `directory` for what is decompressed or comes in on standard input; to be
     /// called before [`Inputs::feed`].
-    pub fn keep_in(&self, directory: &Path) -> Result<(), CaptureError> {
+    ///
+    /// Only now can standard input be read so far that it is known when it begins; so files may get
+    /// other numbers.
+    pub fn keep_in(&mut self, directory: &Path) -> Result<(), CaptureError> {
         let Some(first) = self.streams().next() else {
             return Ok(());
         };
@@ -147,6 +159,10 @@ impl Inputs {
         for spooled in self.streams().filter_map(Input::spooled) {
             spooled.keep_in(&spool);
         }
+        for input in &mut self.list {
+            input.look_on(&self.halt);
+        }
+        self.put_in_order();
         Ok(())
     }
 

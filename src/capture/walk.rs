@@ -81,6 +81,11 @@ impl<'a> Walker<'a> {
         (state, self.stats)
     }
 
+    /// What is known of the records that come next.
+    pub(super) const fn format(&self) -> &Format {
+        &self.format
+    }
+
     fn next_record(&mut self) -> Option<RawFrame<'a>> {
         while self.pos < self.stop {
             let Format::Pcap(pcap) = &self.format else {

@@ -93,7 +93,7 @@ impl RunError {
 /// Runs as configured, from the input to the manifest.
 pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunError> {
     let started = Instant::now();
-    let inputs = Inputs::open(&config.inputs, config.mmap, &control.interrupted)?;
+    let mut inputs = Inputs::open(&config.inputs, config.mmap, &control.interrupted)?;
     let dir = OutputDir::create_sparing(&config.out, config.force, inputs.matcher())?;
     let dir = Arc::new(dir);
     inputs.keep_in(dir.path())?;
