@@ -5,25 +5,26 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::compression::{Compression, Trouble};
+use crate::model::shown;
 
 /// Why a capture could not be opened: which file, what is wrong with it, what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
     /// There is no such file.
-    #[error("{}: no such file; check the path", path.display())]
+    #[error("{}: no such file; check the path", shown(path))]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// The file may not be read.
-    #[error("{}: permission denied; grant yourself read access or run as its owner", path.display())]
+    #[error("{}: permission denied; grant yourself read access or run as its owner", shown(path))]
     Permission {
         /// The file.
         path: PathBuf,
     },
     /// It is a directory.
-    #[error("{}: is a directory; name the captures in it", path.display())]
+    #[error("{}: is a directory; name the captures in it", shown(path))]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -31,14 +32,14 @@ pub enum CaptureError {
     /// It is a pipe, socket or device: its bytes cannot be addressed by offset.
     #[error(
         "{}: is not a regular file; name a file, or send its bytes to standard input and name -",
-        path.display()
+        shown(path)
     )]
     NotRegular {
         /// The path.
         path: PathBuf,
     },
     /// The operating system could not open, read or map it.
-    #[error("{}: cannot {action}: {source}; check the disk, or try without the memory map", path.display())]
+    #[error("{}: cannot {action}: {source}; check the disk, or try without the memory map", shown(path))]
     Io {
         /// The file.
         path: PathBuf,
@@ -51,14 +52,14 @@ pub enum CaptureError {
     #[error(
         "{}: the file is empty (0 bytes), not even a file header was captured; \
          check that the capture ran and was flushed",
-        path.display()
+        shown(path)
     )]
     Empty {
         /// The file.
         path: PathBuf,
     },
     /// It is in another format.
-    #[error("{}: {what} (it begins with {first}); {advice}", path.display())]
+    #[error("{}: {what} (it begins with {first}); {advice}", shown(path))]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -73,7 +74,7 @@ pub enum CaptureError {
     #[error(
         "{}: the {format} header is cut short: the file has {have} bytes and the header takes {need}; \
          nothing was captured in it, fetch the file again if it should be longer",
-        path.display()
+        shown(path)
     )]
     HeaderCut {
         /// The file.
@@ -89,7 +90,7 @@ pub enum CaptureError {
     #[error(
         "{}: {format} version {major}.{minor} is not supported ({supported} is); \
          convert the file with editcap or tcpdump -r … -w …",
-        path.display()
+        shown(path)
     )]
     Version {
         /// The file.
@@ -106,7 +107,7 @@ pub enum CaptureError {
     /// Offsets in it do not fit into an [`InputPos`](crate::model::InputPos).
     #[error(
         "{}: {bytes} bytes are more than one input may have (2^48 − 1); split the capture",
-        path.display()
+        shown(path)
     )]
     TooLarge {
         /// The file.
@@ -117,7 +118,7 @@ pub enum CaptureError {
     /// It is compressed, and cannot be decompressed even so far that its format is known.
     #[error(
         "{}: compressed with {compression}, and nothing of it can be decompressed: it {reason}; {advice}",
-        path.display()
+        shown(path)
     )]
     Compressed {
         /// The file.
@@ -134,8 +135,8 @@ pub enum CaptureError {
         "cannot keep the bytes of {} in a temporary file in {}: {reason}; they take as much room \
          there as the capture has without compression: free some, name a directory on another file \
          system with --out, or decompress the capture to a file first",
-        path.display(),
-        directory.display()
+        shown(path),
+        shown(directory)
     )]
     Spool {
         /// The input.
@@ -152,7 +153,7 @@ pub enum CaptureError {
     #[error("interrupted before anything arrived; nothing was written")]
     Interrupted,
     /// A pattern that matches nothing, or is none.
-    #[error("{}: {reason}; check the pattern", path.display())]
+    #[error("{}: {reason}; check the pattern", shown(path))]
     Pattern {
         /// The pattern.
         path: PathBuf,
@@ -163,7 +164,7 @@ pub enum CaptureError {
     #[error(
         "{}: no capture in it: {files} files there, and none is a pcap or pcapng file; \
          name a directory with captures in it, or the files themselves",
-        path.display()
+        shown(path)
     )]
     NoCapture {
         /// The first argument.

@@ -5,7 +5,9 @@ mod progress;
 mod table;
 mod units;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,7 +15,7 @@ use std::sync::atomic::AtomicBool;
 use clap::Parser;
 
 use crate::config::Config;
-use crate::pipeline::{Control, RunError, RunReport, run};
+use crate::pipeline::{Control, RunError, RunReport, Shown, run, shown};
 use args::Args;
 use progress::Display;
 
@@ -28,7 +30,10 @@ const INTERRUPTED: u8 = 130;
 
 /// The program: reads the arguments, runs, prints, and tells the exit status.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return ExitCode::from(refuse(&error)),
+    };
     ExitCode::from(match run_to_end(&args) {
         Ok(status) => status,
         Err(error) => {
@@ -39,6 +44,47 @@ pub fn main() -> ExitCode {
             }
         }
     })
+}
+
+/// Prints what is wrong with the arguments, or the help that was asked for. An argument is shown as it
+/// was typed only where nothing of it controls the terminal; a pattern of the shell may have brought a
+/// name that does.
+fn refuse(error: &clap::Error) -> u8 {
+    let typed: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let text = plain(&error.render().to_string(), &typed);
+    match text {
+        None => drop(error.print()),
+        Some(text) => drop(io::stderr().write_all(text.as_bytes())),
+    }
+    u8::try_from(error.exit_code()).unwrap_or(FAILED)
+}
+
+/// The message with what it quotes of the arguments written out; `None` where nothing must be.
+fn plain(message: &str, typed: &[OsString]) -> Option<String> {
+    let mut quoted: Vec<(String, String)> = Vec::new();
+    for argument in typed {
+        let bytes = argument.as_bytes();
+        // The message may quote the value alone.
+        let value = bytes.iter().position(|&byte| byte == b'=');
+        let value = value.map_or(&[][..], |at| &bytes[at + 1..]);
+        for bytes in [bytes, value, bytes.get(2..).unwrap_or_default()] {
+            let (raw, shown) = (String::from_utf8_lossy(bytes), Shown::bytes(bytes));
+            let shown = shown.to_string();
+            if raw != shown {
+                quoted.push((raw.into_owned(), shown));
+            }
+        }
+    }
+    if quoted.is_empty() {
+        return None;
+    }
+    quoted.sort_by_key(|(raw, _)| std::cmp::Reverse(raw.len()));
+    let mut text = message.to_owned();
+    for (raw, shown) in &quoted {
+        text = text.replace(raw, shown);
+    }
+    let lines = text.lines().map(|line| Shown::bytes(line.as_bytes()));
+    Some(lines.map(|line| format!("{line}\n")).collect())
 }
 
 fn run_to_end(args: &Args) -> Result<u8, RunError> {
@@ -60,7 +106,7 @@ fn run_to_end(args: &Args) -> Result<u8, RunError> {
         complain(&format!(
             "error: cannot write to standard output: {error}; the run itself is done, and its \
              numbers are in {}",
-            config.out.join("manifest.json").display()
+            shown(&config.out.join("manifest.json"))
         ));
         return Ok(FAILED);
     }
@@ -106,4 +152,24 @@ fn print(args: &Args, config: &Config, report: &RunReport) -> io::Result<()> {
 
 fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "bulkreasm: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_quoted_without_their_controls() {
+        let typed = |text: &str| vec![OsString::from(text)];
+        let message = "error: unexpected argument '--a\u{1b}]0;x\u{7}\nerror: b' found\n\nUsage: x\n";
+        let told = plain(message, &typed("--a\u{1b}]0;x\u{7}\nerror: b")).unwrap();
+        let wanted = "error: unexpected argument '--a\\x1b]0;x\\x07\\nerror: b' found\n\nUsage: x\n";
+        assert_eq!(told, wanted);
+        let message = "error: invalid value '\u{202e}x' for '--threads <N>'\n";
+        for argument in ["--threads=\u{202e}x", "-j\u{202e}x", "\u{202e}x"] {
+            let told = plain(message, &typed(argument)).unwrap();
+            assert!(told.contains("'\\u{202e}x' for"), "{told}");
+        }
+        assert_eq!(plain("error: x\n", &typed("--x")), None);
+    }
 }

@@ -17,6 +17,7 @@ use crate::output::accounting::{Accounting, Counts, FragmentConflictAccounting, 
 use crate::output::manifest::{
     Damage, DamagedRegion, InputFacts, Manifest, OutputFacts, SkippedFile, path_as_text,
 };
+use crate::output::text::rfc3339;
 use crate::output::{FileTotals, OutputDir, PayloadTotals};
 use crate::reassembly::ReassemblyStats;
 
@@ -44,6 +45,23 @@ pub struct RunReport {
     pub fragments: FragmentStats,
     /// Flows ended by the memory budget.
     pub evicted: u64,
+    /// The first jump of a capture's clock, if there is one.
+    pub clock_jump: Option<ClockJump>,
+}
+
+/// The clock of a file jumps, forth or back, by more than an hour.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClockJump {
+    /// The file, as an index into the manifest's inputs.
+    pub file_id: u16,
+    /// The frame behind the jump.
+    pub frame: u64,
+    /// The time before it, as RFC 3339 text.
+    pub from: String,
+    /// The time behind it.
+    pub to: String,
+    /// How far it goes, nanoseconds; negative if back.
+    pub by_ns: i64,
 }
 
 impl RunReport {
@@ -146,6 +164,8 @@ pub(super) fn complete(
         accounting.payload.below_minimum = Some(payload.below_minimum);
     }
     let checked = accounting.check();
+    let clock_jumps = join.files.iter().map(|file| file.jumps.count).sum();
+    let clock_jump = first_jump(inputs, &join.files);
 
     let mut manifest = Manifest::new(config_value(config));
     // Numbers that do not add up are there to be looked at, not to be taken for a result.
@@ -176,6 +196,7 @@ pub(super) fn complete(
         ),
         ("stray_syns", sum(|shard| shard.stray_syns)),
         ("mirror_copies", sum(|shard| shard.mirror_copies)),
+        ("clock_jumps", clock_jumps),
         ("evicted_flows", sum(|shard| shard.evicted)),
         ("ip_fragments_overlapping", fragments.overlapping),
         ("ip_fragments_conflicting", fragments.conflicting),
@@ -212,7 +233,23 @@ pub(super) fn complete(
         bad_timestamps: walk.bad_timestamps,
         fragments,
         evicted: sum(|shard| shard.evicted),
+        clock_jump,
     })
+}
+
+/// The jump of a clock that comes first in the order of frames.
+fn first_jump(inputs: &Inputs, files: &[FileTally]) -> Option<ClockJump> {
+    let jumps = inputs.list().iter().zip(files).filter_map(|(input, file)| {
+        let jump = file.jumps.first?;
+        Some(ClockJump {
+            file_id: input.file(),
+            frame: jump.frame,
+            from: rfc3339(jump.from.ns()?),
+            to: rfc3339(jump.to.ns()?),
+            by_ns: jump.to.since(jump.from)?,
+        })
+    });
+    jumps.min_by_key(|jump| jump.frame)
 }
 
 fn outputs(

@@ -16,7 +16,7 @@ use super::tables::Tables;
 use super::worker::Worker;
 use crate::capture::{CaptureError, Input, Inputs};
 use crate::config::{Config, EPOCH_FRAMES, SHARDS};
-use crate::model::EndReason;
+use crate::model::{EndReason, shown};
 use crate::output::accounting::AccountingError;
 use crate::output::{
     DescriptorBudget, FileTotals, FlowCaptureWriter, FooterFacts, OutputDir, OutputError,
@@ -56,7 +56,7 @@ pub enum RunError {
     #[error(
         "cannot read {}: {source}; check the device, or copy the file to a healthy one and run \
          again",
-        path.display()
+        shown(path)
     )]
     Read {
         /// The input.
