@@ -428,26 +428,32 @@ impl Stream {
         let mut buffer = vec![0; feed::READ];
         let mut enough = 0;
         loop {
-            let got = match pipe.read(&mut buffer) {
-                Ok(0) => return Some(End::Clean),
-                Ok(got) => got,
+            let end = match pipe.read(&mut buffer) {
+                Ok(0) => Some(End::Clean),
+                Ok(got) => {
+                    let kept = self.spooled.append(buffer.get(..got).unwrap_or_default());
+                    kept.err()
+                        .map(|error| End::Unkept(error.kind(), error.to_string()))
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Some(feed::ended_by(&error, &self.meter, halt)),
+                Err(error) => Some(feed::ended_by(&error, &self.meter, halt)),
             };
-            if let Err(error) = self.spooled.append(buffer.get(..got).unwrap_or_default()) {
-                return Some(End::Unkept(error.kind(), error.to_string()));
-            }
             let (from, len) = (beginning.offset(), self.spooled.len());
-            if len < enough || len <= from {
+            if end.is_none() && len < enough || len <= from {
+                if end.is_some() {
+                    return end;
+                }
                 continue;
             }
             let (data, _) = self
                 .spooled
                 .read(from, usize::try_from(len - from).unwrap_or(usize::MAX));
-            if beginning.look(&Window::new(Cow::Owned(data), from, 0, false)) {
-                return None;
+            let at_eof = matches!(end, Some(End::Clean));
+            let is_told = beginning.look(&Window::new(Cow::Owned(data), from, 0, at_eof));
+            if is_told || end.is_some() {
+                return end;
             }
-            enough = len + (len - beginning.offset()) / GROWN_BY;
+            enough = len + len.saturating_sub(beginning.offset()) / GROWN_BY;
         }
     }
 

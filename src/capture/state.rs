@@ -92,6 +92,14 @@ impl Format {
         }
     }
 
+    /// The byte orders that a record may have.
+    pub(super) const fn byte_orders(&self) -> &'static [bool] {
+        match self {
+            Format::Pcap(_) => &[false],
+            Format::Pcapng(_) => &[false, true],
+        }
+    }
+
     /// How far behind the end of a chain another may begin and still overlap it in truth, bytes. A
     /// frame that holds records may end with the beginning of one that is too short to tell, and
     /// with a check sequence or a block's trailer; a damaged record takes more than that.

@@ -104,6 +104,13 @@ impl<'a> Walker<'a> {
                 }
                 return None;
             }
+            if header.captured == 0 && header.is_zero() {
+                self.lose(DamageReason::Zeros, None);
+                if self.recover() {
+                    continue;
+                }
+                return None;
+            }
             if header.captured == 0
                 && let Some(whole) = pcap.is_file_header(self.data, self.pos)
             {
@@ -333,14 +340,25 @@ impl<'a> Walker<'a> {
             self.stop = 0;
             return false;
         }
-        let likely = likely_len.map(|len| self.pos.saturating_add(len));
-        let mut found = likely.map_or(Found::Nothing, |end| self.check(end));
-        if !matches!(found, Found::At(_)) {
-            let mut search = Search::new(self.data, true, &self.format, Mode::ExactEnd);
-            found = search.run(self.pos + 1, self.data.len(), 1);
-        }
         let offset = self.base + self.pos as u64;
-        if let Found::At(pos) = found {
+        let rest = self.data.get(self.pos..).unwrap_or_default();
+        // Fewer may be the beginning of a number.
+        if rest.len() >= 4 && rest.iter().all(|&byte| byte == 0) {
+            self.stats
+                .add_damage(offset, rest.len() as u64, DamageReason::Zeros);
+            self.pos = self.data.len();
+            return false;
+        }
+        let likely = likely_len.map(|len| self.pos.saturating_add(len));
+        let mut found = match likely.map(|end| self.check(end)) {
+            Some(Found::At(pos)) => Some(pos),
+            _ => None,
+        };
+        if found.is_none() {
+            let mut search = Search::new(self.data, true, &self.format, Mode::Recover);
+            found = search.exact_end(self.pos + 1);
+        }
+        if let Some(pos) = found {
             let bytes = (pos - self.pos) as u64;
             self.stats
                 .add_damage(offset, bytes, DamageReason::BeyondEnd);
