@@ -186,7 +186,10 @@ impl<R: Read> Even<R> {
     fn refill(&mut self) {
         self.buffer.resize(CHUNK, 0);
         let mut filled = 0;
-        while let Some(room) = self.buffer.get_mut(filled..).filter(|room| !room.is_empty())
+        while let Some(room) = self
+            .buffer
+            .get_mut(filled..)
+            .filter(|room| !room.is_empty())
             && !self.over
         {
             match self.reader.read(room) {
@@ -510,7 +513,10 @@ mod tests {
                     let told = error.to_string();
                     for _ in 0..3 {
                         let again = reader.read(&mut buffer).unwrap_err();
-                        assert_eq!((again.kind(), again.to_string()), (error.kind(), told.clone()));
+                        assert_eq!(
+                            (again.kind(), again.to_string()),
+                            (error.kind(), told.clone())
+                        );
                     }
                     return (all, Err(error));
                 }
@@ -590,7 +596,12 @@ mod tests {
                 let (all, result) = decompress(&file);
                 for (given, asked) in [(1, 5000), (1000, 1), (70_000, 4096), (16 << 10, 300)] {
                     let (other, ended) = in_steps(&file, given, asked);
-                    assert!(other == all, "{how:?} {part}: {} and {}", other.len(), all.len());
+                    assert!(
+                        other == all,
+                        "{how:?} {part}: {} and {}",
+                        other.len(),
+                        all.len()
+                    );
                     assert_eq!(
                         ended.map_err(|e| e.to_string()),
                         result.as_ref().map(|&()| ()).map_err(|e| e.to_string())

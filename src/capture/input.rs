@@ -115,7 +115,14 @@ impl Input {
         if halt.is_set() {
             return Err(CaptureError::Interrupted);
         }
-        let (compression, head) = looked?;
+        let (compression, head) = match looked {
+            Ok(looked) if len > 0 => looked,
+            // It has bytes all the same, or says so itself.
+            Ok(_) | Err(CaptureError::Io { .. }) if len == 0 => {
+                return Err(CaptureError::NoLength { path: path.into() });
+            }
+            looked => looked?,
+        };
         let bytes = match compression {
             None => Source::Regular(Regular::new(
                 path,

@@ -11,7 +11,7 @@ use std::thread::{self, Scope};
 
 use super::error::CaptureError;
 use super::feed::{self, Halt};
-use super::find::{self, Skipped};
+use super::find::{self, Search, Skipped};
 use super::input::Input;
 use super::natural;
 use super::regular::{self, Identity, OpenFiles};
@@ -49,10 +49,12 @@ impl Inputs {
     /// patterns that the shell has left alone, and `-` for standard input. They are put in the order of the times at
     /// which they begin, those without any behind the others; at equal times in the natural order of their paths.
     ///
-    /// What is no capture is an error where it was named, and is skipped in a directory. When
+    /// What is no capture is an error where it was named, and is skipped in a directory; a file without
+    /// bytes is skipped where others were named, as a capture program makes the next one early. When
     /// `interrupted` becomes true, streams end where they stand.
     pub fn open(
         arguments: &[PathBuf],
+        search: &Search,
         use_mmap: bool,
         interrupted: &Arc<AtomicBool>,
     ) -> Result<Inputs, CaptureError> {
@@ -60,11 +62,13 @@ impl Inputs {
             interrupted: Arc::clone(interrupted),
             ..Halt::default()
         };
-        let found = find::find(arguments)?;
+        let found = find::find(arguments, search)?;
         let mut skipped = found.skipped;
         let (candidates, open) = (found.candidates, Arc::<OpenFiles>::default());
         let use_mmap = use_mmap && candidates.len() <= MOST_MAPS;
         let mut list = Vec::new();
+        let several = candidates.len() > 1;
+        let mut empty = None;
         for candidate in candidates {
             let path = &candidate.path;
             let looked = if feed::is_standard_input(path) {
@@ -74,18 +78,26 @@ impl Inputs {
             };
             match looked {
                 Ok(input) => list.push(input),
-                Err(error) if !candidate.named && error.is_no_capture() => skipped.push(Skipped {
-                    path: candidate.path,
-                    reason: error.without_path(),
-                }),
+                Err(error)
+                    if error.is_no_capture() && !candidate.named || error.is_empty() && several =>
+                {
+                    skipped.push(Skipped {
+                        path: candidate.path,
+                        reason: error.without_path(),
+                    });
+                    if candidate.named {
+                        empty.get_or_insert(error);
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
         if list.is_empty() {
-            return Err(CaptureError::NoCapture {
+            return Err(empty.unwrap_or_else(|| CaptureError::NoCapture {
                 path: arguments.first().cloned().unwrap_or_default(),
                 files: skipped.len(),
-            });
+                first: skipped.into_iter().next(),
+            }));
         }
         if list.len() > MOST_FILES {
             return Err(CaptureError::TooMany { files: list.len() });

@@ -40,7 +40,7 @@ mod tests;
 
 pub use compression::Compression;
 pub use error::CaptureError;
-pub use find::Skipped;
+pub use find::{Search, Skipped};
 pub use head::FormatInfo;
 pub use input::Input;
 pub use inputs::{Feeding, Inputs};

@@ -124,6 +124,10 @@ pub(super) struct Args {
     #[arg(long)]
     csv: bool,
 
+    /// Take of a directory only the captures in it, and not those in directories below
+    #[arg(long)]
+    no_recursive: bool,
+
     /// Read the input instead of mapping it into memory
     #[arg(long)]
     no_mmap: bool,
@@ -218,6 +222,7 @@ impl Args {
             force: self.force,
             threads: self.threads.map(usize::from),
             mmap: !self.no_mmap,
+            recursive: !self.no_recursive,
             payload: PayloadConfig {
                 mode: match self.payload {
                     PayloadArg::Files => PayloadMode::Files,

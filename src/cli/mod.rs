@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::config::Config;
 use crate::pipeline::{Control, RunError, RunReport, Shown, run, shown};
@@ -32,7 +32,7 @@ const INTERRUPTED: u8 = 130;
 pub fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) => return ExitCode::from(refuse(&error)),
+        Err(error) => return ExitCode::from(refuse(error)),
     };
     ExitCode::from(match run_to_end(&args) {
         Ok(status) => status,
@@ -46,45 +46,27 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Prints what is wrong with the arguments, or the help that was asked for. An argument is shown as it
+/// Prints what is wrong with the arguments, or the help that was asked for. An argument is quoted as it
 /// was typed only where nothing of it controls the terminal; a pattern of the shell may have brought a
 /// name that does.
-fn refuse(error: &clap::Error) -> u8 {
-    let typed: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let text = plain(&error.render().to_string(), &typed);
-    match text {
-        None => drop(error.print()),
-        Some(text) => drop(io::stderr().write_all(text.as_bytes())),
-    }
+fn refuse(error: clap::Error) -> u8 {
+    let error = quotable(error, std::env::args_os().collect());
+    // Where it cannot be printed, nobody can be told.
+    let _ = error.print();
     u8::try_from(error.exit_code()).unwrap_or(FAILED)
 }
 
-/// The message with what it quotes of the arguments written out; `None` where nothing must be.
-fn plain(message: &str, typed: &[OsString]) -> Option<String> {
-    let mut quoted: Vec<(String, String)> = Vec::new();
-    for argument in typed {
-        let bytes = argument.as_bytes();
-        // The message may quote the value alone.
-        let value = bytes.iter().position(|&byte| byte == b'=');
-        let value = value.map_or(&[][..], |at| &bytes[at + 1..]);
-        for bytes in [bytes, value, bytes.get(2..).unwrap_or_default()] {
-            let (raw, shown) = (String::from_utf8_lossy(bytes), Shown::bytes(bytes));
-            let shown = shown.to_string();
-            if raw != shown {
-                quoted.push((raw.into_owned(), shown));
-            }
-        }
+/// The error about the same arguments as they may be shown.
+fn quotable(error: clap::Error, typed: Vec<OsString>) -> clap::Error {
+    let shown = |argument: &OsString| OsString::from(Shown::bytes(argument.as_bytes()).to_string());
+    let written: Vec<OsString> = typed.iter().map(shown).collect();
+    if written == typed {
+        return error;
     }
-    if quoted.is_empty() {
-        return None;
-    }
-    quoted.sort_by_key(|(raw, _)| std::cmp::Reverse(raw.len()));
-    let mut text = message.to_owned();
-    for (raw, shown) in &quoted {
-        text = text.replace(raw, shown);
-    }
-    let lines = text.lines().map(|line| Shown::bytes(line.as_bytes()));
-    Some(lines.map(|line| format!("{line}\n")).collect())
+    Args::try_parse_from(written).err().unwrap_or_else(|| {
+        let text = "an argument has characters that cannot be shown";
+        Args::command().error(error.kind(), text)
+    })
 }
 
 fn run_to_end(args: &Args) -> Result<u8, RunError> {
@@ -160,16 +142,20 @@ mod tests {
 
     #[test]
     fn arguments_are_quoted_without_their_controls() {
-        let typed = |text: &str| vec![OsString::from(text)];
-        let message = "error: unexpected argument '--a\u{1b}]0;x\u{7}\nerror: b' found\n\nUsage: x\n";
-        let told = plain(message, &typed("--a\u{1b}]0;x\u{7}\nerror: b")).unwrap();
-        let wanted = "error: unexpected argument '--a\\x1b]0;x\\x07\\nerror: b' found\n\nUsage: x\n";
-        assert_eq!(told, wanted);
-        let message = "error: invalid value '\u{202e}x' for '--threads <N>'\n";
-        for argument in ["--threads=\u{202e}x", "-j\u{202e}x", "\u{202e}x"] {
-            let told = plain(message, &typed(argument)).unwrap();
-            assert!(told.contains("'\\u{202e}x' for"), "{told}");
+        for (argument, wanted) in [
+            (
+                "--a\u{1b}]0;x\u{7}\nerror: b",
+                r"'--a\x1b]0;x\x07\nerror: b'",
+            ),
+            ("--threads=\u{202e}x", r"'\u{202e}x' for"),
+            ("-j\u{9b}x", r"'\u{9b}x' for"),
+        ] {
+            let typed: Vec<OsString> = ["bulkreasm", "in", "-o", "out", argument]
+                .map(OsString::from)
+                .to_vec();
+            let error = Args::try_parse_from(&typed).unwrap_err();
+            let told = quotable(error, typed).to_string();
+            assert!(told.contains(wanted), "{told}");
         }
-        assert_eq!(plain("error: x\n", &typed("--x")), None);
     }
 }

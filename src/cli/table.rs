@@ -308,11 +308,7 @@ fn output(config: &Config, report: &RunReport) -> String {
         }
         PayloadMode::None => String::new(),
     };
-    format!(
-        "{}: {files}{} of tables",
-        shown(&config.out),
-        bytes(tables)
-    )
+    format!("{}: {files}{} of tables", shown(&config.out), bytes(tables))
 }
 
 fn query(config: &Config) -> String {

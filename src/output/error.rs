@@ -12,7 +12,10 @@ use crate::model::shown;
 #[non_exhaustive]
 pub enum OutputError {
     /// The output path is there and is no directory.
-    #[error("cannot write to {}: it is not a directory; name another with --out", shown(path))]
+    #[error(
+        "cannot write to {}: it is not a directory; name another with --out",
+        shown(path)
+    )]
     NotADirectory {
         /// The output directory asked for.
         path: PathBuf,
@@ -69,7 +72,10 @@ pub enum OutputError {
         source: io::Error,
     },
     /// A table could not be encoded. The columns are this program's own, so this is a bug in it.
-    #[error("cannot encode {}: {source}; this is a bug, please report it with this message", shown(path))]
+    #[error(
+        "cannot encode {}: {source}; this is a bug, please report it with this message",
+        shown(path)
+    )]
     Encode {
         /// The table.
         path: PathBuf,

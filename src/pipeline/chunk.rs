@@ -147,7 +147,10 @@ impl Chunk {
             let counts = match &next {
                 Some(next) => judged.counts(Some(Successor::of(next))),
                 None => {
-                    edges = Some((edges.map_or(Successor::of(&frame), |(first, _)| first), judged));
+                    edges = Some((
+                        edges.map_or(Successor::of(&frame), |(first, _)| first),
+                        judged,
+                    ));
                     false
                 }
             };

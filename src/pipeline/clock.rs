@@ -68,9 +68,8 @@ impl Judged {
     #[inline]
     pub(super) fn counts(&self, next: Option<Successor>) -> bool {
         self.is_above_floor
-            && next.is_none_or(|next| {
-                self.ts.is_credible_before(next.ts) || next.at > self.horizon()
-            })
+            && next
+                .is_none_or(|next| self.ts.is_credible_before(next.ts) || next.at > self.horizon())
     }
 }
 
@@ -144,9 +143,7 @@ impl Jumps {
 }
 
 /// The greatest of the times that count; whether the last does cannot be known here.
-pub(super) fn greatest_before_last(
-    frames: impl Iterator<Item = (Judged, Successor)>,
-) -> Timestamp {
+pub(super) fn greatest_before_last(frames: impl Iterator<Item = (Judged, Successor)>) -> Timestamp {
     let mut greatest = Timestamp::NONE;
     let mut before: Option<Judged> = None;
     for (judged, this) in frames {

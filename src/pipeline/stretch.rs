@@ -217,14 +217,7 @@ fn decode_window<'input>(
         let state = ends.last().unwrap_or(start);
         let (chunk, end) = match guess {
             Some((begin, decoded)) if begin == *state => decoded,
-            _ => Chunk::walk(
-                &window,
-                0,
-                state.clone(),
-                stop_at,
-                floor,
-                &config.decode,
-            ),
+            _ => Chunk::walk(&window, 0, state.clone(), stop_at, floor, &config.decode),
         };
         chunks.push(chunk);
         ends.push(end);

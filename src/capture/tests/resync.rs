@@ -317,7 +317,10 @@ fn hostile_bytes_cost_steps_in_proportion_and_bounded_memory() {
                         "{pattern:?}, {mode:?}: {effort:?} for {} bytes",
                         capture.len()
                     );
-                    assert!(effort.remembered <= MOST_REMEMBERED, "{pattern:?}: {effort:?}");
+                    assert!(
+                        effort.remembered <= MOST_REMEMBERED,
+                        "{pattern:?}: {effort:?}"
+                    );
                     most.probes = most.probes.max(effort.probes);
                     most.remembered = most.remembered.max(effort.remembered);
                 }
@@ -384,7 +387,11 @@ fn damage_is_passed_over_in_windows_that_do_not_grow_with_it() {
         let (stats, read, largest) = windows_needed(&capture);
         assert_eq!((stats.frames, stats.damaged_regions), (1, 1));
         assert!(largest <= 8 << 20, "{largest}");
-        assert!(read <= 4 * capture.len() as u64, "{read} of {}", capture.len());
+        assert!(
+            read <= 4 * capture.len() as u64,
+            "{read} of {}",
+            capture.len()
+        );
     }
 }
 
