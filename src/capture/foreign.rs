@@ -298,7 +298,7 @@ fn by_text(head: &[u8]) -> Option<(&'static str, &'static str)> {
         Err(_) => return None,
     };
     let is_text = |letter: char| !letter.is_control() || letter.is_whitespace() || letter == '\x1b';
-    if text.is_empty() || !text.chars().all(is_text) {
+    if text.len() < 4 || !text.chars().all(is_text) {
         return None;
     }
     let begin = text.trim_start();
