@@ -10,6 +10,10 @@ use crate::model::Timestamp;
 /// has none is not read twice. Blocks that are no packets do not count.
 const MOST_UNTIMED: u64 = 1 << 20;
 
+/// How far behind the first frame with a time others are looked for, bytes: a choice, since damage behind it
+/// may be all of the file.
+const MOST_BETWEEN: u64 = 1 << 20;
+
 /// What a frame takes besides its data, at least, bytes.
 const RECORD: u64 = 16;
 
@@ -27,6 +31,8 @@ pub(super) struct Beginning {
     /// Times of the first frames that have one.
     times: Vec<Timestamp>,
     untimed: u64,
+    /// Frames that begin behind this place tell no more, once there is a time.
+    horizon: u64,
 }
 
 impl Beginning {
@@ -38,6 +44,7 @@ impl Beginning {
             info: None,
             times: Vec::new(),
             untimed: 0,
+            horizon: u64::MAX,
         }
     }
 
@@ -55,9 +62,16 @@ impl Beginning {
                 self.start.learn(&frame);
                 self.info = Some(FormatInfo::of(walker.format()));
             }
+            let at = frame.at.offset();
             match frame.ts {
+                _ if at > self.horizon => break,
                 Timestamp::NONE => self.untimed += frame.data.len() as u64 + RECORD,
-                ts => self.times.push(ts),
+                ts => {
+                    if self.times.is_empty() {
+                        self.horizon = at.saturating_add(MOST_BETWEEN);
+                    }
+                    self.times.push(ts);
+                }
             }
         }
         self.state = walker.finish().0;
@@ -68,6 +82,7 @@ impl Beginning {
     fn is_told(&self) -> bool {
         let times = match self.times.as_slice() {
             [] => self.untimed > MOST_UNTIMED,
+            _ if self.state.offset() > self.horizon => true,
             [_] => false,
             // A third frame is only asked where two do not agree.
             [first, second, rest @ ..] => !rest.is_empty() || agree(*first, *second),

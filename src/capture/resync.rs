@@ -228,6 +228,10 @@ impl<'a> Search<'a> {
             if pos >= end {
                 break;
             }
+            if let Some(behind) = self.behind_zeros(pos) {
+                pos = behind.min(end);
+                continue;
+            }
             // What must be the length of a frame if the best chain so far lies in it.
             let around = since.saturating_add((pos - from) as u64);
             let beats = |reach_of: usize, longest: usize| {
@@ -267,6 +271,25 @@ impl<'a> Search<'a> {
             None if self.at_eof || self.mode == Mode::Guess => Found::Nothing,
             None => Found::NeedMore(pos.max(from)),
         }
+    }
+
+    /// No record begins with so many zeros in any format: where they stand, the next place at which one may
+    /// begin.
+    fn behind_zeros(&self, pos: usize) -> Option<usize> {
+        const NO_RECORD: usize = 16;
+        let rest = self.data.get(pos..)?;
+        let first: &[u8; NO_RECORD] = rest.first_chunk()?;
+        if u128::from_ne_bytes(*first) != 0 {
+            return None;
+        }
+        let (words, tail) = rest.as_chunks::<NO_RECORD>();
+        let whole = words
+            .iter()
+            .position(|word| u128::from_ne_bytes(*word) != 0)
+            .unwrap_or(words.len());
+        let after = words.get(whole).map_or(tail, |word| &word[..]);
+        let zeros = after.iter().take_while(|&&byte| byte == 0).count();
+        Some(pos + whole * NO_RECORD + zeros + 1 - NO_RECORD)
     }
 
     fn follow(&mut self, start: usize) -> Chain {
