@@ -604,7 +604,7 @@ mod tests {
                     );
                     assert_eq!(
                         ended.map_err(|e| e.to_string()),
-                        result.as_ref().map(|&()| ()).map_err(|e| e.to_string())
+                        result.as_ref().map(|&()| ()).map_err(ToString::to_string)
                     );
                 }
             }

@@ -240,7 +240,7 @@ fn by_structure(head: &[u8]) -> Option<(&'static str, &'static str)> {
     is_erf(head).then_some(("an Endace ERF capture", CONVERT))
 }
 
-/// The header of the LZMA_Alone format: properties of literals and positions (lc, lp, pb), the size of the
+/// The header of the `LZMA_Alone` format: properties of literals and positions (lc, lp, pb), the size of the
 /// dictionary, which is a power of two or half as much again, and the size of the data, or all ones.
 fn is_lzma(head: &[u8]) -> bool {
     let (Some(properties), Some(dictionary)) = (head.first(), u32_at(head, 1, false)) else {

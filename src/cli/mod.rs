@@ -50,14 +50,15 @@ pub fn main() -> ExitCode {
 /// was typed only where nothing of it controls the terminal; a pattern of the shell may have brought a
 /// name that does.
 fn refuse(error: clap::Error) -> u8 {
-    let error = quotable(error, std::env::args_os().collect());
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let error = quotable(error, &typed);
     // Where it cannot be printed, nobody can be told.
     let _ = error.print();
     u8::try_from(error.exit_code()).unwrap_or(FAILED)
 }
 
 /// The error about the same arguments as they may be shown.
-fn quotable(error: clap::Error, typed: Vec<OsString>) -> clap::Error {
+fn quotable(error: clap::Error, typed: &[OsString]) -> clap::Error {
     let shown = |argument: &OsString| OsString::from(Shown::bytes(argument.as_bytes()).to_string());
     let written: Vec<OsString> = typed.iter().map(shown).collect();
     if written == typed {
@@ -154,7 +155,7 @@ mod tests {
                 .map(OsString::from)
                 .to_vec();
             let error = Args::try_parse_from(&typed).unwrap_err();
-            let told = quotable(error, typed).to_string();
+            let told = quotable(error, &typed).to_string();
             assert!(told.contains(wanted), "{told}");
         }
     }

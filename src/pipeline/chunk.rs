@@ -144,19 +144,14 @@ impl Chunk {
         while let Some(frame) = turn {
             let next = walker.next();
             let judged = Judged::new(&frame, floor);
-            let counts = match &next {
-                Some(next) => judged.counts(Some(Successor::of(next))),
-                None => {
-                    edges = Some((
-                        edges.map_or(Successor::of(&frame), |(first, _)| first),
-                        judged,
-                    ));
-                    false
-                }
-            };
-            if edges.is_none() {
-                edges = Some((Successor::of(&frame), judged));
+            if next.is_none() || edges.is_none() {
+                let first = edges.map_or_else(|| Successor::of(&frame), |(first, _)| first);
+                edges = Some((first, judged));
             }
+            // What follows the last frame is not known here.
+            let counts = next
+                .as_ref()
+                .is_some_and(|next| judged.counts(Some(Successor::of(next))));
             decoding.frame(&frame, counts);
             part.add(decoding.count, frame.ts);
             turn = next;

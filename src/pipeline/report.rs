@@ -164,8 +164,6 @@ pub(super) fn complete(
         accounting.payload.below_minimum = Some(payload.below_minimum);
     }
     let checked = accounting.check();
-    let clock_jumps = join.files.iter().map(|file| file.jumps.count).sum();
-    let clock_jump = first_jump(inputs, &join.files);
 
     let mut manifest = Manifest::new(config_value(config));
     // Numbers that do not add up are there to be looked at, not to be taken for a result.
@@ -176,18 +174,7 @@ pub(super) fn complete(
         .zip(&join.files)
         .map(|(input, tally)| facts(input, tally))
         .collect();
-    manifest.skipped_files = inputs
-        .skipped()
-        .iter()
-        .map(|file| {
-            let (path, path_hex) = path_as_text(&file.path);
-            SkippedFile {
-                path,
-                path_hex,
-                reason: file.reason.clone(),
-            }
-        })
-        .collect();
+    manifest.skipped_files = skipped(inputs);
     manifest.accounting = accounting;
     manifest.anomalies = [
         (
@@ -196,7 +183,10 @@ pub(super) fn complete(
         ),
         ("stray_syns", sum(|shard| shard.stray_syns)),
         ("mirror_copies", sum(|shard| shard.mirror_copies)),
-        ("clock_jumps", clock_jumps),
+        (
+            "clock_jumps",
+            join.files.iter().map(|file| file.jumps.count).sum(),
+        ),
         ("evicted_flows", sum(|shard| shard.evicted)),
         ("ip_fragments_overlapping", fragments.overlapping),
         ("ip_fragments_conflicting", fragments.conflicting),
@@ -233,8 +223,20 @@ pub(super) fn complete(
         bad_timestamps: walk.bad_timestamps,
         fragments,
         evicted: sum(|shard| shard.evicted),
-        clock_jump,
+        clock_jump: first_jump(inputs, &join.files),
     })
+}
+
+fn skipped(inputs: &Inputs) -> Vec<SkippedFile> {
+    let files = inputs.skipped().iter().map(|file| {
+        let (path, path_hex) = path_as_text(&file.path);
+        SkippedFile {
+            path,
+            path_hex,
+            reason: file.reason.clone(),
+        }
+    });
+    files.collect()
 }
 
 /// The jump of a clock that comes first in the order of frames.

@@ -88,8 +88,8 @@ pub(super) fn decode<'input>(
         // One record may be longer than a window; a window of the whole rest always makes progress.
         if progressed || at_eof && have <= wanted {
             // Where there is no frame, there is nothing that the next one has a say in.
-            let last = stretch.batch.chunks.iter().rev();
-            let last = last.filter_map(|chunk| chunk.edges).next();
+            let mut backwards = stretch.batch.chunks.iter().rev();
+            let last = backwards.find_map(|chunk| chunk.edges);
             let next = match (stretch.ends.last(), last) {
                 (Some(end), Some((_, last))) => frame_after(input, end, &last, Patience::None)?,
                 _ => Next::End,
