@@ -252,3 +252,27 @@ impl Drop for EndAnyway<'_> {
 pub(super) fn is_standard_input(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, Write};
+
+    use super::*;
+
+    /// Frames without content, of which a decoder may read millions before it gives a byte.
+    #[test]
+    fn a_decoder_that_gives_nothing_hears_that_the_run_is_over() {
+        let mut file = tempfile::tempfile().unwrap();
+        let empty = zstd::encode_all(&b""[..], 1).unwrap();
+        file.write_all(&empty.repeat(100_000)).unwrap();
+        file.rewind().unwrap();
+        let (meter, halt) = (Meter::default(), Halt::default());
+        let (compression, mut bytes) = open(file, &meter, &halt).unwrap();
+        assert_eq!(compression, Some(Compression::Zstd));
+        halt.interrupted.store(true, Ordering::Relaxed);
+        let error = bytes.read(&mut [0; 100]).unwrap_err();
+        assert_eq!(error.to_string(), "the run was interrupted");
+        assert!(meter.bytes() < 100_000, "{}", meter.bytes());
+        assert!(!meter.has_failed());
+    }
+}
