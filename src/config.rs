@@ -171,6 +171,8 @@ pub struct Config {
     pub threads: Option<usize>,
     /// Map the input into memory (or read it in blocks).
     pub mmap: bool,
+    /// Look for captures in the directories below those that are named, too.
+    pub recursive: bool,
     /// What is written of payload.
     pub payload: PayloadConfig,
     /// What becomes of holes.

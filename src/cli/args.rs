@@ -131,6 +131,10 @@ pub(super) struct Args {
     #[arg(long)]
     csv: bool,
 
+    /// Take of a directory only the captures in it, and not those in directories below
+    #[arg(long)]
+    no_recursive: bool,
+
     /// Read the input instead of mapping it into memory
     #[arg(long)]
     no_mmap: bool,
@@ -258,6 +262,7 @@ impl Args {
                 .threads
                 .map(|threads| usize::from(threads).min(MOST_THREADS)),
             mmap: !self.no_mmap,
+            recursive: !self.no_recursive,
             payload: PayloadConfig {
                 mode: match self.payload {
                     PayloadArg::Files => PayloadMode::Files,

@@ -5,15 +5,17 @@ mod progress;
 mod table;
 mod units;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::config::Config;
-use crate::pipeline::{Control, RunError, RunReport, run};
+use crate::pipeline::{Control, RunError, RunReport, Shown, run, shown};
 use args::Args;
 use progress::Display;
 
@@ -30,7 +32,10 @@ const INTERRUPTED: u8 = 130;
 
 /// The program: reads the arguments, runs, prints, and tells the exit status.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return ExitCode::from(refuse(error)),
+    };
     ExitCode::from(match run_to_end(&args) {
         Ok(status) => status,
         Err(error) => {
@@ -40,6 +45,30 @@ pub fn main() -> ExitCode {
                 _ => FAILED,
             }
         }
+    })
+}
+
+/// Prints what is wrong with the arguments, or the help that was asked for. An argument is quoted as it
+/// was typed only where nothing of it controls the terminal; a pattern of the shell may have brought a
+/// name that does.
+fn refuse(error: clap::Error) -> u8 {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let error = quotable(error, &typed);
+    // Where it cannot be printed, nobody can be told.
+    let _ = error.print();
+    u8::try_from(error.exit_code()).unwrap_or(FAILED)
+}
+
+/// The error about the same arguments as they may be shown.
+fn quotable(error: clap::Error, typed: &[OsString]) -> clap::Error {
+    let shown = |argument: &OsString| OsString::from(Shown::bytes(argument.as_bytes()).to_string());
+    let written: Vec<OsString> = typed.iter().map(shown).collect();
+    if written == typed {
+        return error;
+    }
+    Args::try_parse_from(written).err().unwrap_or_else(|| {
+        let text = "an argument has characters that cannot be shown";
+        Args::command().error(error.kind(), text)
     })
 }
 
@@ -67,7 +96,7 @@ fn run_to_end(args: &Args) -> Result<u8, RunError> {
         complain(&format!(
             "error: cannot write to standard output: {error}; the run itself is done, and its \
              numbers are in {}",
-            config.out.join("manifest.json").display()
+            shown(&config.out.join("manifest.json"))
         ));
         // A terminal that is closed takes standard output with it.
         return Ok(if report.interrupted() {
@@ -137,4 +166,28 @@ fn print(args: &Args, config: &Config, report: &RunReport) -> io::Result<()> {
 
 fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "bulkreasm: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_quoted_without_their_controls() {
+        for (argument, wanted) in [
+            (
+                "--a\u{1b}]0;x\u{7}\nerror: b",
+                r"'--a\x1b]0;x\x07\nerror: b'",
+            ),
+            ("--threads=\u{202e}x", r"'\u{202e}x' for"),
+            ("-j\u{9b}x", r"'\u{9b}x' for"),
+        ] {
+            let typed: Vec<OsString> = ["bulkreasm", "in", "-o", "out", argument]
+                .map(OsString::from)
+                .to_vec();
+            let error = Args::try_parse_from(&typed).unwrap_err();
+            let told = quotable(error, &typed).to_string();
+            assert!(told.contains(wanted), "{told}");
+        }
+    }
 }

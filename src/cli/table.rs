@@ -8,7 +8,7 @@ use crate::config::{Config, PayloadMode};
 use crate::output::accounting::{
     Accounting, FlowAccounting, FragmentConflictAccounting, FrameAccounting,
 };
-use crate::pipeline::{LimitLoss, RunReport};
+use crate::pipeline::{LimitLoss, Manifest, RunReport, Shown, shown};
 
 /// What the user should know beyond the table: each a sentence.
 pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Vec<String> {
@@ -19,7 +19,11 @@ pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Ve
     }
     let few = if verbose { usize::MAX } else { 3 };
     for file in manifest.skipped_files.iter().take(few) {
-        all.push(format!("skipped {}: {}", file.path, file.reason));
+        all.push(format!(
+            "skipped {}: {}",
+            name(&file.path, file.path_hex.as_deref()),
+            file.reason
+        ));
     }
     let more = manifest.skipped_files.len().saturating_sub(few);
     if more > 0 {
@@ -37,14 +41,12 @@ pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Ve
         };
         all.push(format!(
             "{}: {} at offset {}{before}: {lost}",
-            manifest
-                .inputs
-                .get(usize::from(region.file_id))
-                .map_or("", |input| input.path.as_str()),
+            input_name(manifest, region.file_id),
             region.reason,
             region.offset,
         ));
     }
+    all.extend(clock_jumps(report));
     let unknown = &manifest.accounting.frames.unknown_link_types;
     for (link, &frames) in unknown.iter().take(few) {
         all.push(format!(
@@ -123,6 +125,46 @@ fn nothing_found(frames: &FrameAccounting) -> Option<String> {
             count(frames.total)
         )
     })
+}
+
+/// Timeouts run on the capture's clock, so who reads the result must know of a clock that was set.
+fn clock_jumps(report: &RunReport) -> Option<String> {
+    let jump = report.clock_jump.as_ref()?;
+    let jumps = report.manifest.anomalies.get("clock_jumps");
+    let way = if jump.by_ns > 0 { "forth" } else { "back" };
+    let hours = jump.by_ns.unsigned_abs() / 3_600_000_000_000;
+    let all = match jumps {
+        Some(&jumps) if jumps > 1 => format!("the first of {} jumps", count(jumps)),
+        _ => "the only jump".to_owned(),
+    };
+    Some(format!(
+        "{}: the clock goes {way} by {} hours before frame {}, from {} to {}: {all} of more than an \
+         hour; timeouts run on the greatest time so far",
+        input_name(&report.manifest, jump.file_id),
+        count(hours),
+        count(jump.frame),
+        jump.from,
+        jump.to,
+    ))
+}
+
+/// The name of an input.
+fn input_name(manifest: &Manifest, file_id: u16) -> String {
+    let input = manifest.inputs.get(usize::from(file_id));
+    input.map_or_else(String::new, |input| {
+        name(&input.path, input.path_hex.as_deref())
+    })
+}
+
+/// A path of the manifest as it may be shown.
+fn name(path: &str, hex: Option<&str>) -> String {
+    let bytes = hex.map(|hex| {
+        let digits = hex.as_bytes().chunks_exact(2);
+        let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        digits.filter_map(byte).collect::<Vec<u8>>()
+    });
+    let bytes = bytes.as_deref().unwrap_or(path.as_bytes());
+    Shown::bytes(bytes).to_string()
 }
 
 /// A network damages one packet in many thousands. More than one in ten is a capture that was made
@@ -315,16 +357,12 @@ fn output(config: &Config, report: &RunReport) -> String {
         }
         PayloadMode::None => String::new(),
     };
-    format!(
-        "{}: {files}{} of tables",
-        config.out.display(),
-        bytes(tables)
-    )
+    format!("{}: {files}{} of tables", shown(&config.out), bytes(tables))
 }
 
 fn query(config: &Config) -> String {
     let path = config.out.join("flows.parquet");
-    let path = path.to_string_lossy().replace('\'', "''");
+    let path = shown(&path).to_string().replace('\'', "''");
     format!(
         "SELECT client_ip, server_ip, server_port, conn_state, s2c_stream_bytes FROM '{path}' \
          ORDER BY s2c_stream_bytes DESC LIMIT 10;"

@@ -14,6 +14,7 @@ use super::directory::{MANIFEST_FILE, OutputDir};
 use super::error::OutputError;
 use super::file_cache::FileTotals;
 use super::text::push_hex;
+use crate::model::shown::json;
 
 /// The manifest. Everything but `timings` is the same for the same input and configuration.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -78,7 +79,7 @@ impl Manifest {
         // Maps have text keys and numbers are finite or null, so there is nothing to refuse.
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
-        text
+        json(&text).into_owned()
     }
 
     /// Writes the manifest. It is the last thing a run writes, and stands for all the rest.

@@ -17,6 +17,7 @@ use crate::output::accounting::{Accounting, Counts, FragmentConflictAccounting, 
 use crate::output::manifest::{
     Damage, DamagedRegion, InputFacts, Manifest, OutputFacts, SkippedFile, path_as_text,
 };
+use crate::output::text::rfc3339;
 use crate::output::{FileTotals, OutputDir, PayloadTotals};
 use crate::reassembly::ReassemblyStats;
 use crate::shard::ShardSeed;
@@ -46,6 +47,23 @@ pub struct RunReport {
     pub fragments: FragmentStats,
     /// Flows ended by the memory budget.
     pub evicted: u64,
+    /// The first jump of a capture's clock, if there is one.
+    pub clock_jump: Option<ClockJump>,
+}
+
+/// The clock of a file jumps, forth or back, by more than an hour.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClockJump {
+    /// The file, as an index into the manifest's inputs.
+    pub file_id: u16,
+    /// The frame behind the jump.
+    pub frame: u64,
+    /// The time before it, as RFC 3339 text.
+    pub from: String,
+    /// The time behind it.
+    pub to: String,
+    /// How far it goes, nanoseconds; negative if back.
+    pub by_ns: i64,
 }
 
 impl RunReport {
@@ -199,18 +217,7 @@ pub(super) fn complete(
         .zip(&join.files)
         .map(|(input, tally)| facts(input, tally))
         .collect();
-    manifest.skipped_files = inputs
-        .skipped()
-        .iter()
-        .map(|file| {
-            let (path, path_hex) = path_as_text(&file.path);
-            SkippedFile {
-                path,
-                path_hex,
-                reason: file.reason.clone(),
-            }
-        })
-        .collect();
+    manifest.skipped_files = skipped(inputs);
     manifest.accounting = accounting;
     manifest.anomalies = [
         (
@@ -219,6 +226,10 @@ pub(super) fn complete(
         ),
         ("stray_syns", sum(|shard| shard.stray_syns)),
         ("mirror_copies", sum(|shard| shard.mirror_copies)),
+        (
+            "clock_jumps",
+            join.files.iter().map(|file| file.jumps.count).sum(),
+        ),
         ("evicted_flows", sum(|shard| shard.evicted)),
         ("ip_fragments_overlapping", fragments.overlapping),
         ("ip_fragments_conflicting", fragments.conflicting),
@@ -255,7 +266,35 @@ pub(super) fn complete(
         bad_timestamps: walk.bad_timestamps,
         fragments,
         evicted: sum(|shard| shard.evicted),
+        clock_jump: first_jump(inputs, &join.files),
     })
+}
+
+fn skipped(inputs: &Inputs) -> Vec<SkippedFile> {
+    let files = inputs.skipped().iter().map(|file| {
+        let (path, path_hex) = path_as_text(&file.path);
+        SkippedFile {
+            path,
+            path_hex,
+            reason: file.reason.clone(),
+        }
+    });
+    files.collect()
+}
+
+/// The jump of a clock that comes first in the order of frames.
+fn first_jump(inputs: &Inputs, files: &[FileTally]) -> Option<ClockJump> {
+    let jumps = inputs.list().iter().zip(files).filter_map(|(input, file)| {
+        let jump = file.jumps.first?;
+        Some(ClockJump {
+            file_id: input.file(),
+            frame: jump.frame,
+            from: rfc3339(jump.from.ns()?),
+            to: rfc3339(jump.to.ns()?),
+            by_ns: jump.to.since(jump.from)?,
+        })
+    });
+    jumps.min_by_key(|jump| jump.frame)
 }
 
 fn outputs(
