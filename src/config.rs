@@ -2,6 +2,7 @@
 
 mod overlap;
 mod policy;
+mod tunnels;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use crate::filter::Filter;
 
 pub use overlap::OverlapPolicy;
 pub use policy::{FragmentPolicy, Network, PolicyMap, PolicyRule, by_name};
+pub use tunnels::{TunnelPort, TunnelPorts, UdpTunnel};
 
 /// How many shards the flows are spread over. The output's eviction decisions depend on it, so it
 /// is a constant and never the number of threads.
@@ -104,6 +106,8 @@ pub struct DecodeConfig {
     pub checksum: ChecksumMode,
     /// What tells flows apart.
     pub track: Track,
+    /// Where to look for tunnels, beside their registered ports.
+    pub tunnel_ports: TunnelPorts,
     /// Which segments are kept; `None` = all.
     pub filter: Option<Arc<Filter>>,
     /// Remember each frame, for captures of single flows.

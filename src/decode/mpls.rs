@@ -3,7 +3,7 @@
 use super::DecodeSink;
 use super::cursor::{Cursor, stop};
 use super::ethernet::looks_like_ethernet;
-use super::ip::looks_like_ip;
+use super::ip::looks_like_whole_ip;
 use super::stats::{Class, Decoded, Layer, LinkProtocol, Reason};
 use super::walk::Walk;
 
@@ -30,8 +30,8 @@ impl<S: DecodeSink> Walk<'_, S> {
             }
         }
         let &[first] = cursor.look(LAYER)?;
-        // A length of 0, which offload leaves elsewhere, tells nothing here.
-        let is_ip = looks_like_ip(cursor) && !matches!(cursor.peek(), Some([_, _, 0, 0]));
+        // Here a length beyond what is there does tell; one of 0, which offload leaves elsewhere, nothing.
+        let is_ip = looks_like_whole_ip(cursor) && !matches!(cursor.peek(), Some([_, _, 0, 0]));
         match first >> 4 {
             4 | 6 if is_ip || !looks_like_ethernet(cursor) => self.ip(cursor),
             // A control word (RFC 4385, 3), unless the MAC address begins with zeros.

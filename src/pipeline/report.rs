@@ -75,6 +75,7 @@ pub(super) fn config_value(config: &Config) -> Value {
             ChecksumMode::Drop => "drop",
         },
         "track": tracked(config.decode.track),
+        "tunnel_ports": config.decode.tunnel_ports.names(),
         "overlap_policy": config.reassembly.overlap.to_string(),
         "payload": match config.payload.mode {
             PayloadMode::Files => "files",

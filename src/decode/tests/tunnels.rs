@@ -123,19 +123,50 @@ fn tunnels_over_udp() {
 #[test]
 fn ordinary_udp_on_a_tunnel_port_stays_udp() {
     for (port, mut payload, _) in over_udp() {
-        // An inner length that does not fit.
-        let at = payload.len() - packet().len();
-        let at = if payload[at] == 0x45 {
-            at + 2
-        } else {
-            payload.len() - 65 + 4
-        };
-        payload[at] = 0x7f;
+        // No version that IP has.
+        let at = [packet(), packet6()]
+            .iter()
+            .find_map(|packet| payload.strip_suffix(&packet[..]).map(<[u8]>::len));
+        payload[at.unwrap()] = 0x75;
         let frame = ethernet(0x0800, &ipv4(17, &udp(port, &payload)));
         let run = decode(&raw(ETHERNET, &frame));
         assert_eq!(run.stats.other(Other::Ip(17)), 1, "{port}");
         assert!(run.segments.is_empty());
     }
+}
+
+/// A mirror cut the packet and then encapsulated it: all outer lengths are those of what it left.
+#[test]
+fn a_packet_that_was_cut_before_it_was_encapsulated_is_what_it_was() {
+    for (port, whole, name) in over_udp() {
+        for missing in 1..TEXT.len() {
+            let payload = &whole[..whole.len() - missing];
+            let frame = ethernet(0x0800, &ipv4(17, &udp(port, payload)));
+            let run = decode(&raw(ETHERNET, &frame));
+            let [segment] = &run.segments[..] else {
+                panic!("{name} on {port}: {} segments", run.segments.len());
+            };
+            assert_eq!(text(segment, &frame), TEXT[..TEXT.len() - missing]);
+            assert_eq!(segment.truncated as usize, missing, "{name}");
+        }
+    }
+}
+
+/// What is longer than what is here, is of no usual protocol and has a wrong checksum is no packet.
+#[test]
+fn a_length_beyond_the_tunnel_wants_other_evidence() {
+    let count = |protocol: u8, checksum: [u8; 2]| {
+        let mut inner = ipv4(protocol, &[0; 20]);
+        inner[2] = 1;
+        inner[10..12].copy_from_slice(&checksum);
+        let gtp = cat![[0x30, 255, 0, 45, 0, 0, 0, 1], inner];
+        let stats = decode(&raw(228, &ipv4(17, &udp(2152, &gtp)))).stats;
+        (stats.other(Other::Ip(17)), stats.other(Other::Ip(protocol)))
+    };
+    assert_eq!(count(200, [0, 0]), (1, 0));
+    // 4500 0128 0001 0000 40c8 .... 0a00 0001 0a00 0002, summed and inverted.
+    assert_eq!(count(200, [0x65, 0x0b]), (0, 1));
+    assert_eq!(count(132, [0, 0]), (0, 1));
 }
 
 #[test]
