@@ -159,14 +159,20 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_with_a_reason() {
         for (text, reason) in [
-            ("vxlan", "'vxlan' names no port; write for example vxlan=14789"),
+            (
+                "vxlan",
+                "'vxlan' names no port; write for example vxlan=14789",
+            ),
             ("14789", "names no port"),
             ("vxlan=", "'' is no UDP port from 1 to 65535"),
             ("vxlan=0", "'0' is no UDP port"),
             ("vxlan=65536", "'65536' is no UDP port"),
             ("vxlan=+80", "'+80' is no UDP port"),
             ("vxlan=a", "'a' is no UDP port"),
-            ("ssh=22", "no tunnel 'ssh'; there are vxlan, vxlan-gpe, geneve"),
+            (
+                "ssh=22",
+                "no tunnel 'ssh'; there are vxlan, vxlan-gpe, geneve",
+            ),
             ("=22", "no tunnel ''"),
         ] {
             let error = text.parse::<TunnelPort>().unwrap_err();

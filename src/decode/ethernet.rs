@@ -3,6 +3,7 @@
 use super::DecodeSink;
 use super::cursor::{Cursor, be16, be24, stop};
 use super::ip::looks_like_ip;
+use super::mpls::looks_like_mpls;
 use super::stats::{Class, Decoded, Layer, LinkProtocol, Reason, Undecoded};
 use super::walk::Walk;
 use crate::model::Tunnel;
@@ -358,12 +359,37 @@ pub(super) fn looks_like_type(mut ethertype: u16, mut cursor: Cursor<'_>) -> boo
             Some(Announced::Layer(NextLayer::Ipv4 | NextLayer::Ipv6)) => {
                 return looks_like_ip(cursor);
             }
+            Some(Announced::Layer(NextLayer::Nsh)) => return looks_like_nsh(cursor),
+            Some(Announced::Layer(NextLayer::Mpls)) => return looks_like_mpls(cursor),
             // Hardware type Ethernet, protocol type IPv4 (RFC 826).
             Some(Announced::Other(LinkProtocol::Arp)) => {
                 return cursor.peek() == Some(&[0, 1, 8, 0]);
             }
             Some(_) => return true,
             None => return ethertype < LEAST_ETHERTYPE && looks_like_llc(cursor),
+        }
+    }
+    false
+}
+
+/// Whether this looks like network service headers around something that is known here.
+pub(super) fn looks_like_nsh(mut cursor: Cursor<'_>) -> bool {
+    /// How many are looked through: service functions nest few.
+    const MOST: u8 = 4;
+    for _ in 0..MOST {
+        let Some(&[version, length, _, next]) = cursor.peek() else {
+            return false;
+        };
+        let words = usize::from(length & 0x3f);
+        if version >> 6 != 0 || words < 2 || cursor.skip(words * 4, Layer::Nsh).is_err() {
+            return false;
+        }
+        match next {
+            1 | 2 => return looks_like_ip(cursor),
+            3 => return looks_like_ethernet(cursor),
+            4 => {}
+            5 => return looks_like_mpls(cursor),
+            _ => return false,
         }
     }
     false

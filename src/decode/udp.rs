@@ -7,7 +7,7 @@
 use super::DecodeSink;
 use super::capwap::capwap;
 use super::cursor::{Cursor, be16, be24, stop};
-use super::ethernet::{ethertype, looks_like_ethernet, looks_like_type};
+use super::ethernet::{ethertype, looks_like_ethernet, looks_like_nsh, looks_like_type};
 use super::ip::{looks_like_ip, protocol};
 use super::stats::{Class, Decoded, Layer, Reason};
 use super::tzsp::tzsp;
@@ -128,12 +128,6 @@ fn is_plausible((_, inside, inner): &Tunnelled<'_>) -> bool {
         // These have checks enough in their headers.
         Inside::Link(_) | Inside::FragmentOf(_) => true,
     }
-}
-
-/// Version 0, two words at least, and a payload that is known (RFC 8300, 2.2).
-fn looks_like_nsh(cursor: Cursor<'_>) -> bool {
-    matches!(cursor.peek(), Some(&[version, length, _, next])
-        if version >> 6 == 0 && length & 0x3f >= 2 && (1..=5).contains(&next))
 }
 
 /// VXLAN (RFC 7348, 5): of its flags only the one for a valid identifier counts, since the others are

@@ -120,7 +120,10 @@ fn bytes_that_the_header_declares_and_the_frame_lacks_are_truncated() {
     for (link, mut frame, at, header) in [(228, packet(), 3, 0), (229, packet6(), 5, 40)] {
         frame[at] += 100;
         let segment = &decode(&raw(link, &frame)).segments[0];
-        assert_eq!((segment.truncated, segment.ip_bytes), (100, 145 + header / 2));
+        assert_eq!(
+            (segment.truncated, segment.ip_bytes),
+            (100, 145 + header / 2)
+        );
         assert_eq!(text(segment, &frame), TEXT);
     }
     let padded = cat![packet(), [0; 100]];
