@@ -22,6 +22,11 @@ pub const SHARDS: usize = 64;
 /// in memory for the end of their stretch: at most this many, about 200 MB under a flood of SYNs.
 pub const EPOCH_FRAMES: u64 = 1 << 18;
 
+/// How often a frame with many parts is copied into captures of flows, about: a choice. The longest
+/// aggregate of 802.11 that there may be, 11,454 bytes, has room for more flows than this, and does not have
+/// them, since all of it goes to one station; made ones have thousands, and each copy is a whole frame.
+pub const FRAME_COPIES: u16 = 16;
+
 /// Nanoseconds in a second.
 pub const SECOND_NS: i64 = 1_000_000_000;
 

@@ -64,6 +64,7 @@ pub use defrag::{Datagram, Fragment, FragmentStats, FragmentTable, Pieced};
 pub use encapsulation::EncapsulationTable;
 pub use link::link_type_name;
 pub use stats::{Class, DecodeStats, Layer, LinkProtocol, Other, Reason, Undecoded};
+pub use walk::parts_of;
 
 /// Takes what frames carry.
 pub trait DecodeSink {

@@ -103,6 +103,7 @@ pub(super) fn read_pcap_record(header: &[u8; PCAP_RECORD], interface: Interface)
         link: interface.link,
         unit: interface.unit,
         fcs_len: interface.fcs_len,
+        place: 0,
     }
 }
 
@@ -241,6 +242,7 @@ mod tests {
         assert_eq!(out.len(), 28);
         let interface = Interface {
             fcs_len: 4,
+            place: 0,
             before_epoch: true,
             ..Interface::of(&frame(0, TimeUnit::Nano))
         };

@@ -190,6 +190,7 @@ pub(super) fn complete(
         ),
         ("half_streams_written_below_minimum", payload.passed_early),
         ("half_streams_without_digest", payload.digests_given_up),
+        ("frames_left_out_of_flow_captures", captures.left_out),
     ]
     .map(|(name, count)| (name.to_owned(), count))
     .into();
@@ -237,7 +238,15 @@ fn outputs(
     }
     if config.payload.mode == PayloadMode::Files {
         let PayloadTotals { files, bytes, .. } = payload;
-        outputs.insert("streams/".to_owned(), FileTotals { files, bytes }.into());
+        outputs.insert(
+            "streams/".to_owned(),
+            FileTotals {
+                files,
+                bytes,
+                ..FileTotals::default()
+            }
+            .into(),
+        );
     }
     if config.decode.keep_frames {
         outputs.insert("pcaps/".to_owned(), captures.into());
