@@ -2,6 +2,7 @@
 
 mod overlap;
 mod policy;
+mod tunnels;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use crate::filter::Filter;
 
 pub use overlap::OverlapPolicy;
 pub use policy::{FragmentPolicy, Network, PolicyMap, PolicyRule, by_name};
+pub use tunnels::{TunnelPort, TunnelPorts, UdpTunnel};
 
 /// How many shards the flows are spread over. The output's eviction decisions depend on it, so it
 /// is a constant and never the number of threads.
@@ -29,6 +31,11 @@ pub const LEAST_MEMORY_LIMIT: u64 = 256 << 10;
 
 /// A lower memory limit is warned of: a shard then has less than 1 MiB, some two thousand flows. A choice.
 pub const LOW_MEMORY_LIMIT: u64 = 64 << 20;
+
+/// How often a frame with many parts is copied into captures of flows, about: a choice. The longest
+/// aggregate of 802.11 that there may be, 11,454 bytes, has room for more flows than this, and does not have
+/// them, since all of it goes to one station; made ones have thousands, and each copy is a whole frame.
+pub const FRAME_COPIES: u16 = 16;
 
 /// Nanoseconds in a second.
 pub const SECOND_NS: i64 = 1_000_000_000;
@@ -115,6 +122,8 @@ pub struct DecodeConfig {
     pub checksum: ChecksumMode,
     /// What tells flows apart.
     pub track: Track,
+    /// Where to look for tunnels, beside their registered ports.
+    pub tunnel_ports: TunnelPorts,
     /// Which segments are kept; `None` = all.
     pub filter: Option<Arc<Filter>>,
     /// Remember each frame, for captures of single flows.

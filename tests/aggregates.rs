@@ -138,3 +138,60 @@ fn a_frame_with_fragments_of_two_datagrams_stands_once_in_its_flow() {
     };
     assert_eq!(own.len(), input.len(), "each frame once");
 }
+
+/// Bytes and number of the captures of flows in an output directory.
+fn captures_of_flows(out: &Path) -> (usize, usize) {
+    let files = files_below(out);
+    let own = files.iter().filter(|(name, _)| name.starts_with("pcaps"));
+    (own.clone().map(|(_, bytes)| bytes.len()).sum(), own.count())
+}
+
+#[test]
+fn a_frame_of_very_many_flows_is_copied_for_the_first_of_them() {
+    const FLOWS: u16 = 1000;
+    let packets: Vec<Vec<u8>> = (0..FLOWS).map(|port| tcp(1000 + port, 100, b"x")).collect();
+    let frame = aggregate(&packets);
+    let base = tempfile::tempdir().unwrap();
+    let results = extract(&capture(&[frame.clone()]), base.path(), &["--pcaps"]);
+    assert_eq!(results.flows.len(), usize::from(FLOWS));
+    let (bytes, files) = captures_of_flows(&base.path().join("out"));
+    assert_eq!((bytes, files), (16 * (24 + 16 + frame.len()), 16));
+    let left_out = &results.manifest["anomalies"]["frames_left_out_of_flow_captures"];
+    assert_eq!(*left_out, u64::from(FLOWS) - 16);
+}
+
+/// Every frame of some is copied, however many segments of one flow are in it.
+#[test]
+fn a_frame_of_many_segments_of_one_flow_is_no_frame_of_many_flows() {
+    let packets: Vec<Vec<u8>> = (0..100).map(|n| tcp(1000, 100 + n, b"x")).collect();
+    let frames = [aggregate(&packets), aggregate(&packets)];
+    let base = tempfile::tempdir().unwrap();
+    let input = capture(&frames);
+    let results = extract(&input, base.path(), &["--pcaps"]);
+    let (bytes, files) = captures_of_flows(&base.path().join("out"));
+    assert_eq!((bytes, files), (input.len(), 1));
+    let left_out = &results.manifest["anomalies"]["frames_left_out_of_flow_captures"];
+    assert_eq!(*left_out, 0);
+}
+
+/// Two frames hold all fragments of very many datagrams, each of a flow of its own.
+#[test]
+fn frames_of_very_many_fragments_are_not_copied_for_every_flow() {
+    const FLOWS: u8 = 250;
+    let halves: Vec<[Vec<u8>; 2]> = (0..FLOWS)
+        .map(|n| fragments(&tcp(1000 + u16::from(n), 100, b"xxxxxxxx"), n))
+        .collect();
+    let frames = [0, 1].map(|part| {
+        let all: Vec<Vec<u8>> = halves.iter().map(|half| half[part].clone()).collect();
+        aggregate(&all)
+    });
+    let base = tempfile::tempdir().unwrap();
+    let input = capture(&frames);
+    let results = extract(&input, base.path(), &["--pcaps"]);
+    assert_eq!(results.flows.len(), usize::from(FLOWS));
+    let (bytes, files) = captures_of_flows(&base.path().join("out"));
+    assert!(bytes < 64 * input.len(), "{bytes} bytes of {}", input.len());
+    assert!((1..=16).contains(&files), "{files}");
+    let left_out = &results.manifest["anomalies"]["frames_left_out_of_flow_captures"];
+    assert!(left_out.as_u64() >= Some(u64::from(FLOWS)));
+}

@@ -102,6 +102,11 @@ impl Pcap {
         let network = field(20);
         let [_, _, low, high] = network.to_be_bytes();
         let link = LinkType(u16::from_be_bytes([low, high]));
+        let aix = match (version(4), version(6), nanoseconds || modified) {
+            (2, 2, false) => aix_link(network),
+            _ => None,
+        };
+        let (link, nanoseconds) = aix.map_or((link, nanoseconds), |link| (link, true));
         Ok(Pcap {
             big_endian,
             nanoseconds,
@@ -271,6 +276,20 @@ const fn fcs_len(network: u32) -> u8 {
     }
     let [top, ..] = network.to_be_bytes();
     (top >> 4) * 2
+}
+
+/// The link type of a capture that AIX wrote. Its tcpdump says 2.2, counts nanoseconds under the magic for
+/// microseconds, and has interface types (RFC 1573, `ifType`) for link types; no other program that wrote
+/// 2.2 is known to have had the link types with these numbers (so Wireshark tells them, too).
+const fn aix_link(network: u32) -> Option<LinkType> {
+    Some(LinkType(match network {
+        // Ethernet, token ring, FDDI, loopback.
+        6 => 1,
+        9 => 6,
+        15 => 10,
+        24 => 0,
+        _ => return None,
+    }))
 }
 
 /// The longest packet to believe in. A file header may raise libpcap's bound with its snap length,

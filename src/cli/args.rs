@@ -9,7 +9,7 @@ use super::units;
 use crate::config::{
     BatchConfig, ChecksumMode, Config, DecodeConfig, FragmentPolicy, GapMode, LEAST_MEMORY_LIMIT,
     LOW_MEMORY_LIMIT, MOST_THREADS, OverlapPolicy, PayloadConfig, PayloadMode, PolicyMap,
-    PolicyRule, ReassemblyConfig, SHARDS, Timeouts, Track,
+    PolicyRule, ReassemblyConfig, SHARDS, Timeouts, Track, TunnelPort, TunnelPorts,
 };
 use crate::filter::Filter;
 
@@ -84,6 +84,10 @@ pub(super) struct Args {
     /// Make VLAN ids, tunnels and their ids part of a flow's identity
     #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
     track: Vec<TrackArg>,
+
+    /// Look for a tunnel on this UDP port too, as in vxlan=14789; again or with commas for more
+    #[arg(long, value_name = "TUNNEL=PORT", value_delimiter = ',')]
+    tunnel_port: Vec<TunnelPort>,
 
     /// What becomes of payload
     #[arg(long, value_name = "HOW", value_enum, default_value_t = PayloadArg::Files)]
@@ -285,6 +289,7 @@ impl Args {
                     vlan: self.track.contains(&TrackArg::Vlan),
                     tunnel: self.track.contains(&TrackArg::Tunnel),
                 },
+                tunnel_ports: TunnelPorts::new(self.tunnel_port.iter().copied()),
                 keep_frames: self.pcaps,
             },
             fragment_policy: PolicyMap::new(self.fragment_policy.iter().copied()),

@@ -1,5 +1,6 @@
 //! What is printed at the end.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -9,6 +10,9 @@ use crate::output::accounting::{
     Accounting, FlowAccounting, FragmentConflictAccounting, FrameAccounting,
 };
 use crate::pipeline::{LimitLoss, Manifest, RunReport, Shown, shown};
+
+/// So many unknown link types are named at most, however verbose: a choice.
+const MOST_LINKS: usize = 20;
 
 /// What the user should know beyond the table: each a sentence.
 pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Vec<String> {
@@ -47,19 +51,10 @@ pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Ve
         ));
     }
     all.extend(clock_jumps(report));
-    let unknown = &manifest.accounting.frames.unknown_link_types;
-    for (link, &frames) in unknown.iter().take(few) {
-        all.push(format!(
-            "{} frames of link type {link} are not decoded",
-            count(frames)
-        ));
-    }
-    let more = unknown.len().saturating_sub(few);
-    if more > 0 {
-        all.push(format!(
-            "frames of {more} more link types are not decoded; the manifest names them"
-        ));
-    }
+    all.extend(unknown_links(
+        &manifest.accounting.frames,
+        few.min(MOST_LINKS),
+    ));
     all.extend(nothing_found(&manifest.accounting.frames));
     all.extend(bad_checksums(&manifest.accounting));
     all.extend(filter_warnings(config, &manifest.accounting.frames));
@@ -75,6 +70,14 @@ pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Ve
             "{} stream directions were written although they may have fewer bytes than \
              --min-bytes, for want of memory; their segments are very small",
             count(early)
+        ));
+    }
+    let left_out = anomaly("frames_left_out_of_flow_captures");
+    if left_out > 0 {
+        all.push(format!(
+            "{} times a frame is missing from a flow's capture, since it carries segments of very many \
+             flows and stands in those of the first",
+            count(left_out)
         ));
     }
     if verbose {
@@ -295,6 +298,37 @@ fn frames(frames: &FrameAccounting) -> String {
     )
 }
 
+/// Names the link types with the most frames, and sums up the others.
+fn unknown_links(frames: &FrameAccounting, few: usize) -> Vec<String> {
+    let mut links: Vec<(&String, u64)> = frames
+        .unknown_link_types
+        .iter()
+        .map(|(link, &frames)| (link, frames))
+        .collect();
+    // A stable sort: those with as many frames stay in the manifest's order.
+    links.sort_by_key(|&(_, frames)| Reverse(frames));
+    let mut all: Vec<String> = links
+        .iter()
+        .take(few)
+        .map(|(link, frames)| {
+            format!(
+                "{} frames of link type {link} are not decoded",
+                count(*frames)
+            )
+        })
+        .collect();
+    let rest = links.get(few..).unwrap_or_default();
+    if !rest.is_empty() {
+        let frames = rest.iter().map(|(_, frames)| frames).sum();
+        all.push(format!(
+            "{} frames of {} more link types are not decoded; the manifest names them",
+            count(frames),
+            count(rest.len() as u64)
+        ));
+    }
+    all
+}
+
 fn flows(flows: &FlowAccounting) -> String {
     format!(
         "{}: {} complete, {} picked up mid-stream",
@@ -380,6 +414,28 @@ fn percent(part: u64, whole: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn very_many_unknown_link_types_are_a_few_lines() {
+        let names = |number: u64| format!("{number} unknown");
+        let frames = FrameAccounting {
+            unknown_link_types: (0..60_000).map(|n| (names(n), 1 + n % 59_999)).collect(),
+            ..FrameAccounting::default()
+        };
+        let lines = unknown_links(&frames, 3);
+        assert_eq!(lines.len(), 4);
+        assert!(lines[0].contains("59,999 frames of link type 59998 unknown"));
+        assert!(
+            lines[3].contains("of 59,997 more link types"),
+            "{}",
+            lines[3]
+        );
+        let few = FrameAccounting {
+            unknown_link_types: (0..3).map(|n| (names(n), 1)).collect(),
+            ..FrameAccounting::default()
+        };
+        assert_eq!(unknown_links(&few, 3).len(), 3);
+    }
 
     #[test]
     fn percentages_never_round_up_to_all() {

@@ -7,7 +7,8 @@ use super::stats::{Layer, Reason, Undecoded};
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Bytes that were on the wire behind `bytes` and that the snap length cut off.
+    /// Bytes that were on the wire behind `bytes` and were not captured: as the frame's recorded length
+    /// says, until a header declares more.
     cut: usize,
 }
 
@@ -111,6 +112,19 @@ impl<'a> Cursor<'a> {
             self.cut = 0;
         } else {
             self.cut = self.cut.min(n - self.bytes.len());
+        }
+    }
+
+    /// Leaves exactly `n` bytes of the wire, however long an outer layer says that it is: tools that cut
+    /// frames short may write the length of what they left for the original one, and mirrors that cut
+    /// before they encapsulate give the tunnel's headers the length of what they left.
+    #[inline]
+    pub(super) fn declare(&mut self, n: usize) {
+        if let Some(head) = self.bytes.get(..n) {
+            self.bytes = head;
+            self.cut = 0;
+        } else {
+            self.cut = n - self.bytes.len();
         }
     }
 

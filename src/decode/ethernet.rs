@@ -3,6 +3,7 @@
 use super::DecodeSink;
 use super::cursor::{Cursor, be16, be24, stop};
 use super::ip::looks_like_ip;
+use super::mpls::looks_like_mpls;
 use super::stats::{Class, Decoded, Layer, LinkProtocol, Reason, Undecoded};
 use super::walk::Walk;
 use crate::model::Tunnel;
@@ -10,6 +11,7 @@ use crate::model::Tunnel;
 /// Ethernet types (IANA, IEEE 802 Numbers).
 pub(super) mod ethertype {
     pub(in crate::decode) const IPV4: u16 = 0x0800;
+    pub(in crate::decode) const BATMAN: u16 = 0x4305;
     pub(in crate::decode) const ARP: u16 = 0x0806;
     pub(in crate::decode) const TRILL: u16 = 0x22f3;
     pub(in crate::decode) const TRANSPARENT_ETHERNET: u16 = 0x6558;
@@ -33,13 +35,114 @@ pub(super) mod ethertype {
     pub(in crate::decode) const CISCO_METADATA: u16 = 0x8909;
     pub(in crate::decode) const VN_TAG: u16 = 0x8926;
     pub(in crate::decode) const HSR: u16 = 0x892f;
+    pub(in crate::decode) const E_TAG: u16 = 0x893f;
     pub(in crate::decode) const NSH: u16 = 0x894f;
-    /// QinQ types from before IEEE 802.1ad gave one.
-    pub(in crate::decode) const OLD_QINQ: [u16; 3] = [0x9100, 0x9200, 0x9300];
+    pub(in crate::decode) const ARISTA: u16 = 0xd28b;
+}
+
+/// What an Ethernet type announces. One table for the walk and for whoever must tell whether an Ethernet
+/// header is one: a frame inside a tunnel is what it would be outside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Announced {
+    /// A tag, and another type behind it.
+    Tag(Tag),
+    /// A protocol that is followed.
+    Layer(NextLayer),
+    /// A protocol without IP.
+    Other(LinkProtocol),
+}
+
+/// What stands between the addresses and the type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Tag {
+    Vlan,
+    /// So many bytes that name no VLAN.
+    Skipped(u8),
+    /// A time stamp of Arista's switches.
+    Arista,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum NextLayer {
+    Ipv4,
+    Ipv6,
+    Mpls,
+    Pppoe,
+    Ppp,
+    Ethernet,
+    Pbb,
+    FabricPath,
+    Trill,
+    Macsec,
+    Nsh,
+    Batman,
+}
+
+impl Announced {
+    /// `None` for types that nothing here knows.
+    const fn by(ethertype: u16) -> Option<Announced> {
+        Some(match ethertype {
+            ethertype::IPV4 => Announced::Layer(NextLayer::Ipv4),
+            ethertype::IPV6 => Announced::Layer(NextLayer::Ipv6),
+            ethertype::VLAN | ethertype::SERVICE_VLAN => Announced::Tag(Tag::Vlan),
+            // QinQ types from before IEEE 802.1ad gave one.
+            0x9100 | 0x9200 | 0x9300 => Announced::Tag(Tag::Vlan),
+            // Both virtual interfaces; path, size and sequence number (IEC 62439-3).
+            ethertype::VN_TAG | ethertype::HSR => Announced::Tag(Tag::Skipped(4)),
+            // Version, length, option and security group; priority and both ports (IEEE 802.1BR, 7).
+            ethertype::CISCO_METADATA | ethertype::E_TAG => Announced::Tag(Tag::Skipped(6)),
+            ethertype::ARISTA => Announced::Tag(Tag::Arista),
+            ethertype::MPLS | ethertype::MPLS_MULTICAST => Announced::Layer(NextLayer::Mpls),
+            ethertype::PPPOE_SESSION => Announced::Layer(NextLayer::Pppoe),
+            ethertype::PPP => Announced::Layer(NextLayer::Ppp),
+            ethertype::TRANSPARENT_ETHERNET => Announced::Layer(NextLayer::Ethernet),
+            ethertype::PBB => Announced::Layer(NextLayer::Pbb),
+            ethertype::FABRICPATH => Announced::Layer(NextLayer::FabricPath),
+            ethertype::TRILL => Announced::Layer(NextLayer::Trill),
+            ethertype::MACSEC => Announced::Layer(NextLayer::Macsec),
+            ethertype::NSH => Announced::Layer(NextLayer::Nsh),
+            ethertype::BATMAN => Announced::Layer(NextLayer::Batman),
+            ethertype::ARP | ethertype::RARP => Announced::Other(LinkProtocol::Arp),
+            ethertype::IPX => Announced::Other(LinkProtocol::Ipx),
+            ethertype::SLOW => Announced::Other(LinkProtocol::Slow),
+            ethertype::PPPOE_DISCOVERY => Announced::Other(LinkProtocol::PppoeDiscovery),
+            ethertype::EAPOL => Announced::Other(LinkProtocol::Eapol),
+            ethertype::LLDP => Announced::Other(LinkProtocol::Lldp),
+            ethertype::PTP => Announced::Other(LinkProtocol::Ptp),
+            _ => return None,
+        })
+    }
+}
+
+impl Tag {
+    /// Moves past the tag and gives the VLAN that it names and the type behind it.
+    fn read(self, cursor: &mut Cursor<'_>) -> Result<(Option<u16>, u16), Undecoded> {
+        const LAYER: Layer = Layer::Vlan;
+        let mut tci = None;
+        match self {
+            Tag::Vlan => {
+                let &[tci0, tci1] = cursor.take::<2>(LAYER)?;
+                tci = Some(be16(tci0, tci1));
+            }
+            Tag::Skipped(length) => cursor.skip(usize::from(length), LAYER)?,
+            Tag::Arista => {
+                // Kind (1 is a time stamp), time scale, and in the upper four bits of the fourth byte
+                // the form: 32 or 16 bits of seconds, then 32 of nanoseconds.
+                let &[k0, k1, _, form] = cursor.take::<4>(LAYER)?;
+                match (be16(k0, k1), form >> 4) {
+                    (1, 1) => cursor.skip(8, LAYER)?,
+                    (1, 2) => cursor.skip(6, LAYER)?,
+                    _ => return Err(stop(LAYER, Reason::Unsupported)),
+                }
+            }
+        }
+        let &[t0, t1] = cursor.take::<2>(LAYER)?;
+        Ok((tci, be16(t0, t1)))
+    }
 }
 
 /// Types below this are lengths of an LLC frame (IEEE 802.3, 3.2.6).
-const LEAST_ETHERTYPE: u16 = 0x0600;
+pub(super) const LEAST_ETHERTYPE: u16 = 0x0600;
 /// How many tags are followed. The standard knows three.
 const MAX_TAGS: u8 = 16;
 
@@ -70,20 +173,20 @@ impl<S: DecodeSink> Walk<'_, S> {
     /// What follows an Ethernet type, tags first.
     pub(super) fn ethertype(&mut self, mut ethertype: u16, mut cursor: Cursor<'_>) -> Decoded {
         for _ in 0..MAX_TAGS {
-            match ethertype {
-                ethertype::VLAN | ethertype::SERVICE_VLAN => {}
-                other if ethertype::OLD_QINQ.contains(&other) => {}
-                ethertype::VN_TAG | ethertype::CISCO_METADATA | ethertype::HSR => {
-                    ethertype = skip_tag(ethertype, &mut cursor)?;
-                    continue;
+            match Announced::by(ethertype) {
+                Some(Announced::Tag(tag)) => {
+                    let (tci, next) = tag.read(&mut cursor)?;
+                    if let Some(tci) = tci {
+                        self.vlan_tag(tci);
+                    }
+                    ethertype = next;
+                    if ethertype < LEAST_ETHERTYPE {
+                        return self.ethertype_or_length(ethertype, cursor);
+                    }
                 }
-                _ => return self.untagged(ethertype, cursor),
-            }
-            let &[tci0, tci1, t0, t1] = cursor.take::<4>(Layer::Vlan)?;
-            self.vlan_tag(be16(tci0, tci1));
-            ethertype = be16(t0, t1);
-            if ethertype < LEAST_ETHERTYPE {
-                return self.ethertype_or_length(ethertype, cursor);
+                Some(Announced::Layer(next)) => return self.next_layer(next, cursor),
+                Some(Announced::Other(protocol)) => return Ok(Class::link(protocol)),
+                None => return Ok(Class::link(LinkProtocol::OtherEthertype)),
             }
         }
         Err(stop(Layer::Vlan, Reason::TooDeep))
@@ -102,47 +205,39 @@ impl<S: DecodeSink> Walk<'_, S> {
         }
     }
 
-    fn untagged(&mut self, ethertype: u16, mut cursor: Cursor<'_>) -> Decoded {
-        let protocol = match ethertype {
-            ethertype::IPV4 => return self.ipv4(cursor),
-            ethertype::IPV6 => return self.ipv6(cursor),
-            ethertype::MPLS | ethertype::MPLS_MULTICAST => return self.mpls(cursor),
-            ethertype::PPPOE_SESSION => return self.pppoe(cursor),
-            ethertype::PPP => return self.ppp(cursor),
-            ethertype::TRANSPARENT_ETHERNET => return self.ethernet(cursor),
-            ethertype::PBB => {
+    fn next_layer(&mut self, next: NextLayer, mut cursor: Cursor<'_>) -> Decoded {
+        match next {
+            NextLayer::Ipv4 => self.ipv4(cursor),
+            NextLayer::Ipv6 => self.ipv6(cursor),
+            NextLayer::Mpls => self.mpls(cursor),
+            NextLayer::Pppoe => self.pppoe(cursor),
+            NextLayer::Ppp => self.ppp(cursor),
+            NextLayer::Ethernet => self.ethernet(cursor),
+            NextLayer::Pbb => {
                 // Flags, then 24 bits of service identifier (IEEE 802.1Q, 9.7).
                 let &[_, a, b, c] = cursor.take::<4>(Layer::Pbb)?;
                 self.tunnel(Tunnel::Pbb(be24(a, b, c)));
-                return self.ethernet(cursor);
+                self.ethernet(cursor)
             }
-            ethertype::FABRICPATH => {
+            NextLayer::FabricPath => {
                 // Forwarding tag and hop count.
                 cursor.skip(2, Layer::FabricPath)?;
                 self.tunnel(Tunnel::FabricPath);
-                return self.ethernet(cursor);
+                self.ethernet(cursor)
             }
-            ethertype::TRILL => {
+            NextLayer::Trill => {
                 // Two of the first two bytes' bits after version, reserved and multicast: five
                 // bits of option length in 4-byte units; then two nicknames (RFC 6325, 3).
                 let &[a, b, ..] = cursor.take::<6>(Layer::FabricPath)?;
                 let options = usize::from((be16(a, b) >> 6) & 0x1f) * 4;
                 cursor.skip(options, Layer::FabricPath)?;
                 self.outermost = false;
-                return self.ethernet(cursor);
+                self.ethernet(cursor)
             }
-            ethertype::MACSEC => return self.macsec(cursor),
-            ethertype::NSH => return self.nsh(cursor),
-            ethertype::ARP | ethertype::RARP => LinkProtocol::Arp,
-            ethertype::IPX => LinkProtocol::Ipx,
-            ethertype::SLOW => LinkProtocol::Slow,
-            ethertype::PPPOE_DISCOVERY => LinkProtocol::PppoeDiscovery,
-            ethertype::EAPOL => LinkProtocol::Eapol,
-            ethertype::LLDP => LinkProtocol::Lldp,
-            ethertype::PTP => LinkProtocol::Ptp,
-            _ => LinkProtocol::OtherEthertype,
-        };
-        Ok(Class::link(protocol))
+            NextLayer::Macsec => self.macsec(cursor),
+            NextLayer::Nsh => self.nsh(cursor),
+            NextLayer::Batman => self.batman(cursor),
+        }
     }
 
     /// IEEE 802.1AE (9.3): readable where it only authenticates.
@@ -168,7 +263,7 @@ impl<S: DecodeSink> Walk<'_, S> {
     }
 
     /// Network service header (RFC 8300, 2).
-    fn nsh(&mut self, mut cursor: Cursor<'_>) -> Decoded {
+    pub(super) fn nsh(&mut self, mut cursor: Cursor<'_>) -> Decoded {
         const LAYER: Layer = Layer::Nsh;
         self.enter(LAYER)?;
         let &[version, length, _, next] = cursor.take::<4>(LAYER)?;
@@ -184,6 +279,7 @@ impl<S: DecodeSink> Walk<'_, S> {
             1 => self.ipv4(cursor),
             2 => self.ipv6(cursor),
             3 => self.ethernet(cursor),
+            4 => self.nsh(cursor),
             5 => self.mpls(cursor),
             _ => Ok(Class::link(LinkProtocol::TunnelControl)),
         }
@@ -243,38 +339,79 @@ impl<S: DecodeSink> Walk<'_, S> {
     }
 }
 
-/// Moves past a tag that names no VLAN and gives the type behind it.
-fn skip_tag(ethertype: u16, cursor: &mut Cursor<'_>) -> Result<u16, Undecoded> {
-    let length = match ethertype {
-        // Version, length, option and security group.
-        ethertype::CISCO_METADATA => 6,
-        // VN-tag: both virtual interfaces. HSR: path, size and sequence number (IEC 62439-3).
-        _ => 4,
-    };
-    cursor.skip(length, Layer::Vlan)?;
-    let &[t0, t1] = cursor.take::<2>(Layer::Vlan)?;
-    Ok(be16(t0, t1))
+/// Whether this looks like an Ethernet frame of a type that is known here, tags allowed. Used where
+/// nothing but a port number or four bits say that one begins here.
+pub(super) fn looks_like_ethernet(mut cursor: Cursor<'_>) -> bool {
+    match cursor.take::<14>(Layer::Ethernet) {
+        Ok(&[.., t0, t1]) => looks_like_type(be16(t0, t1), cursor),
+        Err(_) => false,
+    }
 }
 
-/// Whether this looks like an Ethernet frame that carries IP or ARP, tags allowed.
-pub(super) fn looks_like_ethernet(mut cursor: Cursor<'_>) -> bool {
-    let Ok(&[.., t0, t1]) = cursor.take::<14>(Layer::Ethernet) else {
-        return false;
-    };
-    let mut field = be16(t0, t1);
+/// Whether an Ethernet type is known here, and what follows looks like it.
+pub(super) fn looks_like_type(mut ethertype: u16, mut cursor: Cursor<'_>) -> bool {
     for _ in 0..MAX_TAGS {
-        match field {
-            ethertype::IPV4 | ethertype::IPV6 => return looks_like_ip(cursor),
-            // Hardware type Ethernet, protocol type IPv4 (RFC 826).
-            ethertype::ARP => return cursor.peek() == Some(&[0, 1, 8, 0]),
-            ethertype::VLAN | ethertype::SERVICE_VLAN => {
-                let Ok(&[_, _, t0, t1]) = cursor.take(Layer::Vlan) else {
-                    return false;
-                };
-                field = be16(t0, t1);
+        match Announced::by(ethertype) {
+            Some(Announced::Tag(tag)) => match tag.read(&mut cursor) {
+                Ok((_, next)) => ethertype = next,
+                Err(_) => return false,
+            },
+            Some(Announced::Layer(NextLayer::Ipv4 | NextLayer::Ipv6)) => {
+                return looks_like_ip(cursor);
             }
+            Some(Announced::Layer(NextLayer::Nsh)) => return looks_like_nsh(cursor),
+            Some(Announced::Layer(NextLayer::Mpls)) => return looks_like_mpls(cursor),
+            // Hardware type Ethernet, protocol type IPv4 (RFC 826).
+            Some(Announced::Other(LinkProtocol::Arp)) => {
+                return cursor.peek() == Some(&[0, 1, 8, 0]);
+            }
+            Some(_) => return true,
+            None => return ethertype < LEAST_ETHERTYPE && looks_like_llc(cursor),
+        }
+    }
+    false
+}
+
+/// Whether this looks like network service headers around something that is known here.
+pub(super) fn looks_like_nsh(mut cursor: Cursor<'_>) -> bool {
+    /// How many are looked through: service functions nest few.
+    const MOST: u8 = 4;
+    for _ in 0..MOST {
+        let Some(&[version, length, _, next]) = cursor.peek() else {
+            return false;
+        };
+        let words = usize::from(length & 0x3f);
+        if version >> 6 != 0 || words < 2 || cursor.skip(words * 4, Layer::Nsh).is_err() {
+            return false;
+        }
+        match next {
+            1 | 2 => return looks_like_ip(cursor),
+            3 => return looks_like_ethernet(cursor),
+            4 => {}
+            5 => return looks_like_mpls(cursor),
             _ => return false,
         }
     }
     false
+}
+
+/// Whether this looks like LLC around something that is known here.
+fn looks_like_llc(mut cursor: Cursor<'_>) -> bool {
+    /// Unnumbered information (IEEE 802.2, 5.4.3).
+    const UI: u8 = 0x03;
+    match cursor.peek() {
+        Some([0xaa, 0xaa, UI]) => match cursor.take(Layer::Ethernet) {
+            Ok(&[_, _, _, o0, o1, o2, t0, t1]) => match be24(o0, o1, o2) {
+                0 | 0x00_00f8 => {
+                    let ethertype = be16(t0, t1);
+                    ethertype >= LEAST_ETHERTYPE && looks_like_type(ethertype, cursor)
+                }
+                0x00_80c2 | 0x00_000c => true,
+                _ => false,
+            },
+            Err(_) => false,
+        },
+        Some([0x42, 0x42, UI] | [0xfe, 0xfe, UI] | [0xe0, 0xe0, UI]) => true,
+        _ => false,
+    }
 }

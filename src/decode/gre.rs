@@ -23,6 +23,8 @@ mod payload {
     pub(super) const ERSPAN: u16 = 0x88be;
     pub(super) const ERSPAN_III: u16 = 0x22eb;
     pub(super) const WCCP: u16 = 0x883e;
+    /// MikroTik's Ethernet over IP, in version 1.
+    pub(super) const EOIP: u16 = 0x6400;
     /// Aruba's access points: 802.11 frames, one type per priority.
     pub(super) const ARUBA: std::ops::RangeInclusive<u16> = 0x8200..=0x837f;
 }
@@ -37,6 +39,7 @@ impl<S: DecodeSink> Walk<'_, S> {
         let (flags, protocol) = (be16(f0, f1), be16(p0, p1));
         match flags & flag::VERSION {
             0 => {}
+            1 if protocol == payload::EOIP => return self.eoip(cursor),
             1 => return self.pptp(flags, cursor),
             _ => return Err(stop(LAYER, Reason::BadVersion)),
         }
@@ -117,6 +120,19 @@ impl<S: DecodeSink> Walk<'_, S> {
         // The call id in place of the key is another one in each direction.
         self.tunnel(Tunnel::Gre(None));
         self.ppp(cursor)
+    }
+
+    /// MikroTik's Ethernet over IP: the frame's length, and a tunnel's number in little-endian order, both
+    /// in place of the key. No length is a keep-alive.
+    fn eoip(&mut self, mut cursor: Cursor<'_>) -> Decoded {
+        let &[len0, len1, id0, id1] = cursor.take::<4>(Layer::Gre)?;
+        let length = usize::from(be16(len0, len1));
+        if length == 0 {
+            return Ok(Class::link(LinkProtocol::TunnelControl));
+        }
+        cursor.bound(length);
+        self.tunnel(Tunnel::Eoip(u16::from_le_bytes([id0, id1])));
+        self.ethernet(cursor)
     }
 
     /// ERSPAN type II (draft-foschiano-erspan, 4.2).

@@ -3,6 +3,7 @@
 use super::DecodeSink;
 use super::checksum;
 use super::cursor::{Cursor, be16, stop};
+use super::ethernet::looks_like_ethernet;
 use super::stats::{Class, Decoded, Layer, Reason, Undecoded};
 use super::walk::{Piece, Walk};
 use crate::model::Tunnel;
@@ -25,6 +26,7 @@ pub(super) mod protocol {
     pub(in crate::decode) const MPLS: u8 = 137;
     pub(in crate::decode) const HIP: u8 = 139;
     pub(in crate::decode) const SHIM6: u8 = 140;
+    pub(in crate::decode) const ETHERNET: u8 = 143;
 }
 
 /// Bytes of an IPv4 header without options (RFC 791, 3.1).
@@ -121,6 +123,9 @@ impl<S: DecodeSink> Walk<'_, S> {
         if header_len > IPV4_HEADER {
             let options = cursor.slice((header_len - IPV4_HEADER) as usize, LAYER)?;
             has_final_addresses = !has_stops_left(options);
+            if !are_well_formed(options) {
+                return Err(stop(LAYER, Reason::BadOptions));
+            }
         }
         if self.drops_bad_checksums() {
             let header = whole.rest().get(..header_len as usize).unwrap_or_default();
@@ -137,7 +142,7 @@ impl<S: DecodeSink> Walk<'_, S> {
         if total < header_len {
             return Err(stop(LAYER, Reason::BadLength));
         }
-        cursor.bound((total - header_len) as usize);
+        cursor.declare((total - header_len) as usize);
         let ip = Ip {
             source: widen([s0, s1, s2, s3]),
             destination: widen([d0, d1, d2, d3]),
@@ -183,8 +188,11 @@ impl<S: DecodeSink> Walk<'_, S> {
             // A jumbogram, or segmentation offload as in IPv4.
             let jumbo = (next == protocol::HOP_BY_HOP).then(|| jumbo_length(cursor));
             declared = jumbo.flatten().unwrap_or(wire_len(&cursor));
+            // 32 bits: too much to believe of a frame that is shorter.
+            cursor.bound(declared as usize);
+        } else {
+            cursor.declare(declared as usize);
         }
-        cursor.bound(declared as usize);
         let ip = Ip {
             source,
             destination,
@@ -229,15 +237,19 @@ impl<S: DecodeSink> Walk<'_, S> {
                 }
                 protocol::GRE => return self.gre(cursor),
                 protocol::ETHERIP => {
-                    // Version 3 in the upper four bits, the rest zero (RFC 3378, 2).
+                    // Version 3 in the upper four bits, the rest zero (RFC 3378, 2). MikroTik's EoIPv6
+                    // has its tunnel's number there; old systems had the halves the other way round.
                     let &[version, _] = cursor.take::<2>(Layer::Ethernet)?;
-                    if version >> 4 != 3 {
+                    let swapped = version & 0x0f == 3 && looks_like_ethernet(cursor);
+                    if version >> 4 != 3 && !swapped {
                         return Ok(Class::ip(protocol));
                     }
                     return self.ethernet(cursor);
                 }
                 protocol::IPCOMP => return self.ipcomp(ip, cursor),
                 protocol::MPLS => return self.mpls(cursor),
+                // Ethernet without a header of its own (RFC 8986, 9).
+                protocol::ETHERNET => return self.ethernet(cursor),
                 protocol::AH => {
                     // Length in 4-byte units, minus 2 (RFC 4302, 2.2).
                     protocol = extension(&mut ip, &mut cursor, 4, 2)?;
@@ -249,10 +261,9 @@ impl<S: DecodeSink> Walk<'_, S> {
                 | protocol::SHIM6
                     if ip.version == 6 =>
                 {
-                    if protocol == protocol::DESTINATION
-                        && option6(cursor, HOME_ADDRESS_OPTION).is_some()
-                    {
-                        ip.has_final_addresses = false;
+                    if matches!(protocol, protocol::HOP_BY_HOP | protocol::DESTINATION) {
+                        let home = option6(cursor, HOME_ADDRESS_OPTION)?;
+                        ip.has_final_addresses &= home.is_none();
                     }
                     // Length in 8-byte units, minus 1 (RFC 8200, 4.3; RFC 6275, 6.1.1).
                     protocol = extension(&mut ip, &mut cursor, 8, 1)?;
@@ -311,26 +322,64 @@ fn extension(
 
 /// The payload length of a jumbogram, from its hop-by-hop options (RFC 2675, 2).
 fn jumbo_length(cursor: Cursor<'_>) -> Option<u32> {
-    let length = u32::from_be_bytes(option6(cursor, JUMBO_OPTION)?.try_into().ok()?);
+    let option = option6(cursor, JUMBO_OPTION).ok()??;
+    let length = u32::from_be_bytes(option.try_into().ok()?);
     // Smaller packets have no need of the option and must not carry it.
     (length > 0xffff).then_some(length)
 }
 
-/// What the first option of this kind says, in an extension header that holds options (RFC 8200,
-/// 4.2).
-fn option6(mut cursor: Cursor<'_>, wanted: u8) -> Option<&[u8]> {
-    let &[_, units] = cursor.take(Layer::Ipv6).ok()?;
-    cursor.bound(usize::from(units) * 8 + 6);
+/// What the first option of this kind says, in an extension header that holds options (RFC 8200, 4.2).
+/// Fails where one runs out of the header: no host takes such a packet.
+fn option6(mut cursor: Cursor<'_>, wanted: u8) -> Result<Option<&[u8]>, Undecoded> {
+    const LAYER: Layer = Layer::IpExtension;
+    let &[_, units] = cursor.take(LAYER)?;
+    let mut options = cursor.slice(usize::from(units) * 8 + 6, LAYER)?;
+    let mut found = None;
     loop {
-        let &[kind] = cursor.take(Layer::Ipv6).ok()?;
-        if kind == 0 {
+        match *options {
+            [] => return Ok(found),
             // Pad1 has no length.
-            continue;
+            [0, ref rest @ ..] => options = rest,
+            [kind, len, ref rest @ ..] if usize::from(len) <= rest.len() => {
+                let (value, next) = rest.split_at(usize::from(len));
+                if kind == wanted && found.is_none() {
+                    found = Some(value);
+                }
+                options = next;
+            }
+            _ => return Err(stop(LAYER, Reason::BadOptions)),
         }
-        let &[len] = cursor.take(Layer::Ipv6).ok()?;
-        let value = cursor.slice(usize::from(len), Layer::Ipv6).ok()?;
-        if kind == wanted {
-            return Some(value);
+    }
+}
+
+/// Whether IPv4 options can be stepped through: each but the two that are one byte long says its length,
+/// and none reaches out of the header. No host takes a packet in which one does (RFC 1122, 3.2.1.8; RFC
+/// 1812, 4.2.2.1). A route or time stamps must have room for their pointer, which cannot lie before the
+/// first entry (RFC 791, 3.1).
+fn are_well_formed(mut options: &[u8]) -> bool {
+    const END: u8 = 0;
+    const NOP: u8 = 1;
+    const RECORD_ROUTE: u8 = 7;
+    const TIMESTAMPS: u8 = 68;
+    const LOOSE: u8 = 131;
+    const STRICT: u8 = 137;
+    loop {
+        match *options {
+            [] | [END, ..] => return true,
+            [NOP, ref rest @ ..] => options = rest,
+            [kind, len, ..] if len >= 2 && usize::from(len) <= options.len() => {
+                let least_pointer = match kind {
+                    RECORD_ROUTE | LOOSE | STRICT => 4,
+                    TIMESTAMPS => 5,
+                    _ => 0,
+                };
+                let pointer = options.get(2).filter(|_| len >= 3).copied().unwrap_or(0);
+                if pointer < least_pointer {
+                    return false;
+                }
+                options = options.get(usize::from(len)..).unwrap_or_default();
+            }
+            _ => return false,
         }
     }
 }
@@ -355,25 +404,80 @@ fn has_stops_left(mut options: &[u8]) -> bool {
     }
 }
 
-/// Whether this looks like an IP packet in every field that can be told: used where nothing but a
-/// port number or four bits say that one begins here.
+/// Whether this looks like an IP packet: used where nothing but a port number, or a type that might be
+/// there by chance, says that one begins here.
+///
+/// A mirror may have cut the packet before it was encapsulated, so a length beyond what is here is none
+/// against it. Then the rest of the header must tell: its checksum, or a protocol that packets do carry.
 pub(super) fn looks_like_ip(cursor: Cursor<'_>) -> bool {
+    match header_of(cursor) {
+        None => false,
+        Some(Outline { total, protocol }) if total > cursor.wire_len() => {
+            is_usual(protocol) || has_good_checksum(cursor)
+        }
+        Some(_) => true,
+    }
+}
+
+/// The same, and no byte of it is missing.
+pub(super) fn looks_like_whole_ip(cursor: Cursor<'_>) -> bool {
+    header_of(cursor).is_some_and(|outline| outline.total <= cursor.wire_len())
+}
+
+/// What an IP header says, if its fields do not contradict each other.
+struct Outline {
+    /// Bytes of the whole packet.
+    total: usize,
+    protocol: u8,
+}
+
+fn header_of(cursor: Cursor<'_>) -> Option<Outline> {
     match cursor.rest() {
         [first, ..] if first >> 4 == 4 => {
-            let Some(&[ihl, _, len0, len1, ..]) = cursor.peek::<20>() else {
-                return false;
-            };
+            let &[ihl, _, len0, len1, _, _, _, _, _, protocol, ..] = cursor.peek::<20>()?;
             let header = usize::from(ihl & 0x0f) * 4;
             // 0 under segmentation offload.
             let total = usize::from(be16(len0, len1));
-            header >= 20 && (total >= header || total == 0) && total <= cursor.wire_len()
+            (header >= 20 && (total >= header || total == 0)).then_some(Outline { total, protocol })
         }
         [first, ..] if first >> 4 == 6 => {
-            let Some(&[_, _, _, _, len0, len1, ..]) = cursor.peek::<40>() else {
-                return false;
-            };
-            usize::from(be16(len0, len1)) + 40 <= cursor.wire_len()
+            let &[_, _, _, _, len0, len1, protocol, ..] = cursor.peek::<40>()?;
+            let total = usize::from(be16(len0, len1)) + IPV6_HEADER as usize;
+            Some(Outline { total, protocol })
         }
-        _ => false,
+        _ => None,
     }
+}
+
+/// Protocols that make up nearly all traffic, and the extension headers of IPv6.
+const fn is_usual(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        protocol::HOP_BY_HOP
+            | 1
+            | 2
+            | protocol::IPV4
+            | protocol::TCP
+            | protocol::UDP
+            | protocol::IPV6
+            | protocol::ROUTING
+            | protocol::FRAGMENT
+            | protocol::GRE
+            | 50
+            | protocol::AH
+            | 58
+            | protocol::DESTINATION
+            | 89
+            | protocol::IPCOMP
+            | 132
+    )
+}
+
+/// Whether an IPv4 header's checksum is right.
+fn has_good_checksum(cursor: Cursor<'_>) -> bool {
+    let Some([first, ..]) = cursor.peek::<20>() else {
+        return false;
+    };
+    let header = cursor.rest().get(..usize::from(first & 0x0f) * 4);
+    first >> 4 == 4 && header.is_some_and(|header| checksum::is_valid(0, header))
 }

@@ -92,11 +92,16 @@ impl<S: DecodeSink> Walk<'_, S> {
             }
         }
         if let Some([0x03, _]) = cursor.peek() {
-            cursor.skip(1, LAYER)?;
+            self.multiprotocol(cursor)
         } else {
             // Cisco's own encapsulation: an Ethernet type.
-            return self.then_ethertype(cursor);
+            self.then_ethertype(cursor)
         }
+    }
+
+    /// Unnumbered information, then a network layer protocol's identifier (RFC 2427, 4).
+    pub(super) fn multiprotocol(&mut self, mut cursor: Cursor<'_>) -> Decoded {
+        cursor.skip(1, LAYER)?;
         if let Some([0]) = cursor.peek() {
             // Padding to an even boundary.
             cursor.skip(1, LAYER)?;

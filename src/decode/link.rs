@@ -5,17 +5,23 @@
 
 use super::DecodeSink;
 use super::cursor::{Cursor, be16, stop};
+use super::ip::looks_like_ip;
 use super::stats::{Class, Decoded, Layer, LinkProtocol, Reason};
 use super::walk::Walk;
 use crate::model::LinkType;
 
 const LAYER: Layer = Layer::Link;
 
+/// The third of the link types for private use.
+const USER2: u16 = 149;
+
 /// An address family that is neither IPv4 nor IPv6.
 const OTHER_FAMILY: Class = Class::link(LinkProtocol::OtherFamily);
 
 /// Linux's hardware types that change how a cooked header's protocol is read (ARPHRD_*).
 mod hardware {
+    /// None that changes anything.
+    pub(super) const ANY: u16 = 0;
     pub(super) const IPGRE: u16 = 778;
     pub(super) const IEEE80211_RADIOTAP: u16 = 803;
     pub(super) const NETLINK: u16 = 824;
@@ -24,7 +30,7 @@ mod hardware {
 /// Declares the link types that can be read: number and name in one place.
 macro_rules! link_types {
     ($($const:ident = $number:literal, $name:literal;)*) => {
-        $(const $const: u16 = $number;)*
+        $(pub(super) const $const: u16 = $number;)*
 
         const fn readable_name(link: u16) -> Option<&'static str> {
             match link {
@@ -63,15 +69,30 @@ link_types! {
     SUNATM = 123, "sunatm";
     RADIOTAP = 127, "ieee802_11_radiotap";
     ARCNET_LINUX = 129, "arcnet_linux";
+    JUNIPER_MLPPP = 130, "juniper_mlppp";
+    JUNIPER_MLFR = 131, "juniper_mlfr";
+    JUNIPER_GGSN = 133, "juniper_ggsn";
+    JUNIPER_MFR = 134, "juniper_mfr";
+    JUNIPER_ATM2 = 135, "juniper_atm2";
+    JUNIPER_SERVICES = 136, "juniper_services";
+    JUNIPER_ATM1 = 137, "juniper_atm1";
     APPLE_IP_OVER_1394 = 138, "apple_ip_over_ieee1394";
     AVS = 163, "ieee802_11_avs";
+    JUNIPER_MONITOR = 164, "juniper_monitor";
     PPP_PPPD = 166, "ppp_pppd";
+    JUNIPER_PPPOE = 167, "juniper_pppoe";
+    JUNIPER_PPPOE_ATM = 168, "juniper_pppoe_atm";
     JUNIPER_ETHERNET = 178, "juniper_ether";
+    JUNIPER_PPP = 179, "juniper_ppp";
+    JUNIPER_FRELAY = 180, "juniper_frelay";
+    JUNIPER_CHDLC = 181, "juniper_chdlc";
+    JUNIPER_VP = 183, "juniper_vp";
     PPI = 192, "ppi";
     ERF = 197, "erf";
     PPP_WITH_DIRECTION = 204, "ppp_with_dir";
     CISCO_HDLC_WITH_DIRECTION = 205, "c_hdlc_with_dir";
     MPLS = 219, "mpls";
+    IPNET = 226, "ipnet";
     IPV4 = 228, "ipv4";
     IPV6 = 229, "ipv6";
     NFLOG = 239, "nflog";
@@ -204,7 +225,20 @@ impl<S: DecodeSink> Walk<'_, S> {
             }
             ETHERNET_MPACKET => self.mpacket(cursor),
             PKTAP => self.pktap(cursor),
-            JUNIPER_ETHERNET => self.juniper_ethernet(cursor),
+            JUNIPER_MLPPP | JUNIPER_MLFR | JUNIPER_GGSN | JUNIPER_MFR | JUNIPER_ATM2
+            | JUNIPER_SERVICES | JUNIPER_ATM1 | JUNIPER_MONITOR | JUNIPER_PPPOE
+            | JUNIPER_PPPOE_ATM | JUNIPER_ETHERNET | JUNIPER_PPP | JUNIPER_FRELAY
+            | JUNIPER_CHDLC | JUNIPER_VP => self.juniper(link.0, cursor),
+            IPNET => {
+                // Solaris: version, family, hardware type, length, two interfaces and two zones.
+                let &[_, family, ..] = cursor.take::<24>(LAYER)?;
+                match family {
+                    26 => self.ipv6(cursor),
+                    family => self.family(u32::from(family), cursor),
+                }
+            }
+            // On macOS, whose library took a number that is free for private use.
+            USER2 if looks_like_pktap(cursor) => self.pktap(cursor),
             ERF => self.erf(cursor),
             DSA | EDSA | DSA_BROADCOM => self.dsa(link.0, cursor),
             unknown => {
@@ -275,33 +309,47 @@ impl<S: DecodeSink> Walk<'_, S> {
 
     /// Netfilter log: attributes in the machine's byte order, one of which is the packet.
     fn nflog(&mut self, mut cursor: Cursor<'_>) -> Decoded {
-        /// The attribute that holds the packet (`NFULA_PAYLOAD`).
-        const PAYLOAD: u16 = 9;
+        /// The attributes that begin with the packet's Ethernet type, and hold the packet
+        /// (`NFULA_PACKET_HDR`, `NFULA_PAYLOAD`).
+        const PACKET_HEADER: u8 = 1;
+        const PAYLOAD: u8 = 9;
         let &[family, version, _, _] = cursor.take::<4>(LAYER)?;
         if version != 0 {
             return Err(stop(LAYER, Reason::BadVersion));
         }
-        loop {
+        let (mut protocol, mut packet) = (0, None);
+        while packet.is_none() || cursor.len() >= 4 {
             let &[l0, l1, t0, t1] = cursor.take::<4>(LAYER)?;
-            // Types are below 256, so one of their bytes is zero: the upper one.
-            let (length, kind) = if t1 == 0 {
-                (u16::from_le_bytes([l0, l1]), u16::from(t0))
+            // Types are below 64, so their byte is told from the one whose upper two bits are flags.
+            let (length, kind) = if t1 & 0x3f == 0 {
+                (u16::from_le_bytes([l0, l1]), t0)
             } else {
-                (be16(l0, l1), be16(t0, t1))
+                (be16(l0, l1), t1)
             };
             let length = usize::from(length)
                 .checked_sub(4)
                 .ok_or(stop(LAYER, Reason::BadLength))?;
-            if kind & 0x7fff == PAYLOAD {
-                cursor.bound(length);
-                return match family {
-                    // Bridges and devices log whole frames only with attributes of their own.
-                    2 | 10 => self.ip(cursor),
-                    _ => Ok(OTHER_FAMILY),
-                };
+            match (kind, cursor.peek()) {
+                (PACKET_HEADER, Some(&[p0, p1])) => protocol = be16(p0, p1),
+                (PAYLOAD, _) => {
+                    let mut bounded = cursor;
+                    bounded.bound(length);
+                    packet = Some(bounded);
+                }
+                _ => {}
             }
             // Attributes are padded to four bytes; the last need not be.
             cursor.skip(length.next_multiple_of(4).min(cursor.len()), LAYER)?;
+        }
+        let Some(packet) = packet else {
+            return Err(stop(LAYER, Reason::BadHeader));
+        };
+        match (family, protocol) {
+            (2 | 10, _) => self.ip(packet),
+            (_, 0) if looks_like_ip(packet) => self.ip(packet),
+            (_, 0) => Ok(OTHER_FAMILY),
+            // Bridges and devices log every protocol, from behind the Ethernet header on.
+            (_, protocol) => self.cooked(hardware::ANY, protocol, packet),
         }
     }
 
@@ -337,26 +385,6 @@ impl<S: DecodeSink> Walk<'_, S> {
         }
         cursor.skip(length, LAYER)?;
         self.inner_link(link, cursor)
-    }
-
-    /// Juniper: magic, flags, extensions; then Ethernet, or only what it carries.
-    fn juniper_ethernet(&mut self, mut cursor: Cursor<'_>) -> Decoded {
-        /// The frame has lost its link header; four bytes of family stand there.
-        const NO_LINK_HEADER: u8 = 0x02;
-        const EXTENSIONS: u8 = 0x80;
-        let &[m0, m1, m2, flags] = cursor.take::<4>(LAYER)?;
-        if [m0, m1, m2] != *b"MGC" {
-            return Err(stop(LAYER, Reason::BadHeader));
-        }
-        if flags & EXTENSIONS != 0 {
-            let &[l0, l1] = cursor.take(LAYER)?;
-            cursor.skip(usize::from(be16(l0, l1)), LAYER)?;
-        }
-        if flags & NO_LINK_HEADER != 0 {
-            cursor.skip(4, LAYER)?;
-            return self.ip(cursor);
-        }
-        self.ethernet(cursor)
     }
 
     /// Endace's extensible record format.
@@ -396,4 +424,17 @@ impl<S: DecodeSink> Walk<'_, S> {
         }
         self.then_ethertype(cursor)
     }
+}
+
+/// Whether a header of macOS begins here: its length, and a record type for packets.
+fn looks_like_pktap(cursor: Cursor<'_>) -> bool {
+    /// Bytes of the header's first version.
+    const LEAST: u32 = 108;
+    /// A choice; headers that say more have some hundreds of bytes.
+    const MOST: u32 = 4096;
+    let Some(&[l0, l1, l2, l3, kind, k1, k2, k3, ..]) = cursor.peek::<12>() else {
+        return false;
+    };
+    let length = u32::from_le_bytes([l0, l1, l2, l3]);
+    (LEAST..=MOST).contains(&length) && u32::from_le_bytes([kind, k1, k2, k3]) == 1
 }

@@ -13,15 +13,20 @@
 //! | `lan.rs` | FDDI, Token Ring, ARCNET, ATM, Frame Relay and other links of that kind |
 //! | `ppp.rs` | PPP, PPPoE, Cisco HDLC |
 //! | `wifi.rs`, `radio.rs` | IEEE 802.11, and radiotap, AVS, Prism, PPI in front of it |
+//! | `juniper.rs` | the headers of Juniper's routers |
 //! | `mpls.rs` | MPLS and Ethernet pseudowires |
 //! | `ip.rs` | IPv4, IPv6, extension headers, dispatch by IP protocol |
 //! | `ipcomp.rs` | IP payload compression |
 //! | `gre.rs`, `udp.rs` | GRE with ERSPAN, and tunnels over UDP |
+//! | `capwap.rs`, `tzsp.rs` | CAPWAP, and TaZmen sniffer protocol |
+//! | `batman.rs` | B.A.T.M.A.N. advanced |
 //! | `tcp.rs`, `checksum.rs` | TCP |
 //! | `defrag.rs` | IP fragments to datagrams |
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+mod batman;
+mod capwap;
 mod checksum;
 mod cursor;
 pub mod defrag;
@@ -30,6 +35,7 @@ mod ethernet;
 mod gre;
 mod ip;
 mod ipcomp;
+mod juniper;
 mod lan;
 pub mod link;
 mod mpls;
@@ -37,6 +43,7 @@ mod ppp;
 mod radio;
 pub mod stats;
 mod tcp;
+mod tzsp;
 mod udp;
 mod walk;
 mod wifi;
@@ -57,6 +64,7 @@ pub use defrag::{Datagram, Fragment, FragmentStats, FragmentTable, Pieced};
 pub use encapsulation::EncapsulationTable;
 pub use link::link_type_name;
 pub use stats::{Class, DecodeStats, Layer, LinkProtocol, Other, Reason, Undecoded};
+pub use walk::parts_of;
 
 /// Takes what frames carry.
 pub trait DecodeSink {

@@ -3,7 +3,7 @@
 use super::DecodeSink;
 use super::cursor::{Cursor, stop};
 use super::ethernet::looks_like_ethernet;
-use super::ip::looks_like_ip;
+use super::ip::{looks_like_ip, looks_like_whole_ip};
 use super::stats::{Class, Decoded, Layer, LinkProtocol, Reason};
 use super::walk::Walk;
 
@@ -30,8 +30,8 @@ impl<S: DecodeSink> Walk<'_, S> {
             }
         }
         let &[first] = cursor.look(LAYER)?;
-        // A length of 0, which offload leaves elsewhere, tells nothing here.
-        let is_ip = looks_like_ip(cursor) && !matches!(cursor.peek(), Some([_, _, 0, 0]));
+        // Here a length beyond what is there does tell; one of 0, which offload leaves elsewhere, nothing.
+        let is_ip = looks_like_whole_ip(cursor) && !matches!(cursor.peek(), Some([_, _, 0, 0]));
         match first >> 4 {
             4 | 6 if is_ip || !looks_like_ethernet(cursor) => self.ip(cursor),
             // A control word (RFC 4385, 3), unless the MAC address begins with zeros.
@@ -49,4 +49,21 @@ impl<S: DecodeSink> Walk<'_, S> {
             _ => Ok(Class::link(LinkProtocol::MplsOther)),
         }
     }
+}
+
+/// Whether this looks like a label stack that ends. What it carries is told from how that begins, so
+/// only IP can look wrong.
+pub(super) fn looks_like_mpls(mut cursor: Cursor<'_>) -> bool {
+    for _ in 0..MAX_LABELS {
+        match cursor.take(Layer::Mpls) {
+            Ok(&[_, _, bottom, _]) if bottom & 1 == 0 => {}
+            Ok(_) => {
+                return looks_like_ip(cursor)
+                    || looks_like_ethernet(cursor)
+                    || matches!(cursor.peek(), Some([first]) if first >> 4 <= 1);
+            }
+            Err(_) => return false,
+        }
+    }
+    false
 }

@@ -83,6 +83,12 @@ named! {
         L2tp => "l2tp",
         /// Network service header.
         Nsh => "nsh",
+        /// CAPWAP.
+        Capwap => "capwap",
+        /// B.A.T.M.A.N. advanced.
+        Batman => "batman",
+        /// Juniper's capture headers.
+        Juniper => "juniper",
     }
 }
 
@@ -97,6 +103,8 @@ named! {
         BadVersion => "bad_version",
         /// Any other field that cannot be.
         BadHeader => "bad_header",
+        /// IP options that run out of their header, or cannot be: no host takes the packet.
+        BadOptions => "bad_options",
         /// The checksum is wrong, and such packets are to be dropped.
         BadChecksum => "bad_checksum",
         /// The fragments of a datagram overlap, and such datagrams are to be dropped.

@@ -1,35 +1,54 @@
 //! UDP (RFC 768) and the tunnels over it.
 //!
 //! Only a port number says that a datagram may be a tunnel's. So a tunnel is followed only where
-//! its own header is valid and an IP header whose lengths fit lies inside; anything else is
-//! ordinary UDP.
+//! its own header is valid and what lies inside looks like what it announces; anything else is ordinary
+//! UDP. Lengths are no part of that: a mirror may have cut the packet before it was encapsulated.
 
 use super::DecodeSink;
-use super::cursor::{Cursor, be16, be24};
-use super::ethernet::{ethertype, looks_like_ethernet};
+use super::capwap::capwap;
+use super::cursor::{Cursor, be16, be24, stop};
+use super::ethernet::{ethertype, looks_like_ethernet, looks_like_nsh, looks_like_type};
 use super::ip::{looks_like_ip, protocol};
-use super::stats::{Class, Decoded, Layer};
+use super::stats::{Class, Decoded, Layer, Reason};
+use super::tzsp::tzsp;
 use super::walk::Walk;
+use super::wifi::looks_like_wifi;
+use crate::config::UdpTunnel;
 use crate::model::Tunnel;
 
-/// Registered ports (IANA), and those that were in use before one was registered.
-mod port {
-    pub(super) const L2TP: u16 = 1701;
-    pub(super) const GTP_U: u16 = 2152;
-    pub(super) const GTP_V0: u16 = 3386;
-    pub(super) const TEREDO: u16 = 3544;
-    pub(super) const VXLAN: u16 = 4789;
-    pub(super) const VXLAN_GPE: u16 = 4790;
-    pub(super) const VXLAN_LINUX: u16 = 8472;
-    pub(super) const AYIYA: u16 = 5072;
-    pub(super) const GENEVE: u16 = 6081;
-    pub(super) const MPLS: u16 = 6635;
+/// The tunnel that a port is registered for (IANA), or was in use for before one was registered.
+const fn registered(port: u16) -> Option<UdpTunnel> {
+    Some(match port {
+        1701 => UdpTunnel::L2tp,
+        2152 | 3386 => UdpTunnel::Gtp,
+        3544 => UdpTunnel::Teredo,
+        4341 => UdpTunnel::Lisp,
+        // Linux took 8472 before there was a number.
+        4789 | 8472 => UdpTunnel::Vxlan,
+        4790 => UdpTunnel::VxlanGpe,
+        5072 => UdpTunnel::Ayiya,
+        5247 => UdpTunnel::Capwap,
+        6081 => UdpTunnel::Geneve,
+        6635 => UdpTunnel::Mpls,
+        // Not registered: MikroTik's and all others' choice.
+        37_008 => UdpTunnel::Tzsp,
+        _ => return None,
+    })
 }
 
-/// What was found inside a tunnel's header.
-enum Inside {
+/// What a tunnel's header announces.
+pub(super) enum Inside {
     Ip,
     Ethernet,
+    /// What an Ethernet type says.
+    Type(u16),
+    Nsh,
+    /// IEEE 802.11 without its check sequence.
+    Wifi,
+    /// A frame of this link type.
+    Link(u16),
+    /// A piece of a frame, of a layer that is not put together here.
+    FragmentOf(Layer),
 }
 
 impl<S: DecodeSink> Walk<'_, S> {
@@ -43,21 +62,12 @@ impl<S: DecodeSink> Walk<'_, S> {
         if length > 0 {
             cursor.bound(length.saturating_sub(8));
         }
+        let named = &self.config.tunnel_ports;
         for port in [destination, source] {
-            let found = match port {
-                port::VXLAN | port::VXLAN_LINUX => vxlan(cursor),
-                port::VXLAN_GPE => vxlan_gpe(cursor),
-                port::GENEVE => geneve(cursor),
-                port::GTP_U => gtp_v1(cursor),
-                port::GTP_V0 => gtp_v0(cursor),
-                port::TEREDO => teredo(cursor),
-                port::AYIYA => ayiya(cursor),
-                port::L2TP => l2tp(cursor),
-                port::MPLS => mpls(cursor),
-                _ => continue,
-            };
-            if let Some(found) = found.filter(is_plausible) {
-                return self.inside(found);
+            for tunnel in named.on(port).chain(registered(port)) {
+                if let Some(found) = open(tunnel, cursor).filter(is_plausible) {
+                    return self.inside(found);
+                }
             }
         }
         match teredo_between_peers(cursor) {
@@ -74,15 +84,37 @@ impl<S: DecodeSink> Walk<'_, S> {
         match inside {
             Inside::Ip => self.ip(inner),
             Inside::Ethernet => self.ethernet(inner),
+            Inside::Type(ethertype) => self.ethertype(ethertype, inner),
+            Inside::Nsh => self.nsh(inner),
+            Inside::Wifi => self.wifi_from_controller(inner),
+            Inside::Link(link) => self.inner_link(u32::from(link), inner),
+            Inside::FragmentOf(layer) => Err(stop(layer, Reason::LinkFragment)),
         }
     }
 }
 
 /// A tunnel's header, what kind of packet it announces, and where that begins.
-type Tunnelled<'a> = (Option<Tunnel>, Inside, Cursor<'a>);
+pub(super) type Tunnelled<'a> = (Option<Tunnel>, Inside, Cursor<'a>);
 
 /// `None` where the header is not that of the tunnel.
-type Found<'a> = Option<Tunnelled<'a>>;
+pub(super) type Found<'a> = Option<Tunnelled<'a>>;
+
+/// Reads the header of a tunnel.
+fn open(tunnel: UdpTunnel, cursor: Cursor<'_>) -> Found<'_> {
+    match tunnel {
+        UdpTunnel::Vxlan => vxlan(cursor),
+        UdpTunnel::VxlanGpe => vxlan_gpe(cursor),
+        UdpTunnel::Geneve => geneve(cursor),
+        UdpTunnel::Gtp => gtp_v1(cursor).or_else(|| gtp_v0(cursor)),
+        UdpTunnel::Lisp => lisp(cursor),
+        UdpTunnel::Tzsp => tzsp(cursor),
+        UdpTunnel::Capwap => capwap(cursor),
+        UdpTunnel::L2tp => l2tp(cursor),
+        UdpTunnel::Teredo => teredo(cursor),
+        UdpTunnel::Ayiya => ayiya(cursor),
+        UdpTunnel::Mpls => mpls(cursor),
+    }
+}
 
 /// Whether what follows a tunnel's header looks like what it announces: a port number alone makes
 /// no tunnel.
@@ -90,18 +122,36 @@ fn is_plausible((_, inside, inner): &Tunnelled<'_>) -> bool {
     match inside {
         Inside::Ip => looks_like_ip(*inner),
         Inside::Ethernet => looks_like_ethernet(*inner),
+        Inside::Type(ethertype) => looks_like_type(*ethertype, *inner),
+        Inside::Nsh => looks_like_nsh(*inner),
+        Inside::Wifi => looks_like_wifi(*inner),
+        // These have checks enough in their headers.
+        Inside::Link(_) | Inside::FragmentOf(_) => true,
     }
 }
 
-/// VXLAN (RFC 7348, 5), with the group policy bit that Linux sets.
-fn vxlan(mut cursor: Cursor<'_>) -> Found<'_> {
-    let &[flags, _, _, _, v0, v1, v2, _] = cursor.take(Layer::Vxlan).ok()?;
-    (flags & 0x7f == 0x08).then_some((
+/// VXLAN (RFC 7348, 5): of its flags only the one for a valid identifier counts, since the others are
+/// reserved and ignored on receipt, or belong to extensions that change nothing here. Where one is set
+/// that announces another payload than Ethernet, that is looked for too.
+fn vxlan(cursor: Cursor<'_>) -> Found<'_> {
+    let mut inner = cursor;
+    let &[flags, _, _, _, v0, v1, v2, _] = inner.take(Layer::Vxlan).ok()?;
+    if flags & 0x08 == 0 {
+        return None;
+    }
+    let found = (
         Some(Tunnel::Vxlan(be24(v0, v1, v2))),
         Inside::Ethernet,
-        cursor,
-    ))
+        inner,
+    );
+    if flags & GPE_PROTOCOL != 0 && !is_plausible(&found) {
+        return vxlan_gpe(cursor);
+    }
+    Some(found)
 }
+
+/// The flag that says what a VXLAN-GPE header's fourth byte is.
+const GPE_PROTOCOL: u8 = 0x04;
 
 /// VXLAN's generic protocol extension (draft-ietf-nvo3-vxlan-gpe, 3).
 fn vxlan_gpe(mut cursor: Cursor<'_>) -> Found<'_> {
@@ -110,12 +160,42 @@ fn vxlan_gpe(mut cursor: Cursor<'_>) -> Found<'_> {
     if flags & 0x38 != 0x08 {
         return None;
     }
-    let inside = match (flags & 0x04 != 0, next) {
-        (true, 1 | 2) => Inside::Ip,
-        (true, 3) | (false, 0) => Inside::Ethernet,
-        _ => return None,
+    let inside = if flags & GPE_PROTOCOL == 0 {
+        Inside::Ethernet
+    } else {
+        next_protocol(next)?
     };
     Some((Some(Tunnel::Vxlan(be24(v0, v1, v2))), inside, cursor))
+}
+
+/// The numbers that VXLAN-GPE and LISP-GPE (RFC 9305, 3) have in common.
+const fn next_protocol(number: u8) -> Option<Inside> {
+    match number {
+        1 | 2 => Some(Inside::Ip),
+        3 => Some(Inside::Ethernet),
+        4 => Some(Inside::Nsh),
+        5 => Some(Inside::Type(ethertype::MPLS)),
+        _ => None,
+    }
+}
+
+/// LISP data (RFC 9300, 5.1): flags and nonce, then instance and locator bits.
+fn lisp(mut cursor: Cursor<'_>) -> Found<'_> {
+    const INSTANCE: u8 = 0x08;
+    const NEXT_PROTOCOL: u8 = 0x04;
+    /// The payload is encrypted with one of these keys (RFC 8061).
+    const KEY: u8 = 0x03;
+    let &[flags, _, _, next, i0, i1, i2, _] = cursor.take(Layer::Udp).ok()?;
+    if flags & KEY != 0 {
+        return None;
+    }
+    let instance = (flags & INSTANCE != 0).then(|| be24(i0, i1, i2));
+    let inside = if flags & NEXT_PROTOCOL != 0 {
+        next_protocol(next)?
+    } else {
+        Inside::Ip
+    };
+    Some((Some(Tunnel::Lisp(instance)), inside, cursor))
 }
 
 /// Geneve (RFC 8926, 3.4).
@@ -130,8 +210,7 @@ fn geneve(mut cursor: Cursor<'_>) -> Found<'_> {
         .ok()?;
     let inside = match be16(p0, p1) {
         ethertype::TRANSPARENT_ETHERNET => Inside::Ethernet,
-        ethertype::IPV4 | ethertype::IPV6 => Inside::Ip,
-        _ => return None,
+        other => Inside::Type(other),
     };
     Some((Some(Tunnel::Geneve(be24(v0, v1, v2))), inside, cursor))
 }
@@ -160,7 +239,13 @@ fn gtp_v1(mut cursor: Cursor<'_>) -> Found<'_> {
         }
     }
     let teid = u32::from_be_bytes([t0, t1, t2, t3]);
-    Some((Some(Tunnel::Gtp(teid)), Inside::Ip, cursor))
+    // Sessions of 5G may carry Ethernet (3GPP TS 23.501, 5.6.10.2); only the session's set-up says so.
+    let inside = if !looks_like_ip(cursor) && looks_like_ethernet(cursor) {
+        Inside::Ethernet
+    } else {
+        Inside::Ip
+    };
+    Some((Some(Tunnel::Gtp(teid)), inside, cursor))
 }
 
 /// GTP version 0 (3GPP TS 09.60, 6 and 11): a T-PDU. Its flow label stands for the identifier.

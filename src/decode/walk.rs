@@ -8,7 +8,7 @@ use super::defrag::{Fragment, FragmentKey};
 use super::encapsulation::EncapsulationTable;
 use super::ip::Ip;
 use super::stats::{DecodeStats, Layer, Reason, Undecoded};
-use crate::config::{ChecksumMode, DecodeConfig};
+use crate::config::{ChecksumMode, DecodeConfig, FRAME_COPIES};
 use crate::model::{Encapsulation, FrameRef, InputPos, Payload, RawFrame, Timestamp, Tunnel};
 
 /// How many Ethernet, PPP and IP headers are followed in one frame. Real stacks have fewer than
@@ -119,13 +119,28 @@ impl<S: DecodeSink> Walk<'_, S> {
             missing: u32::try_from(cursor.cut()).unwrap_or(u32::MAX),
             payload: self.payload(cursor),
             frames: match self.carrier {
-                Carrier::Frame(frame) => [frame.by_reference()].into(),
-                Carrier::Datagram(frames) => Arc::clone(frames),
+                Carrier::Frame(frame) => [frame.by_reference().for_part(self.fragments)].into(),
+                Carrier::Datagram(frames) if self.fragments == 0 => Arc::clone(frames),
+                Carrier::Datagram(frames) => parts_of(frames, self.fragments).collect(),
             },
         };
         self.fragments += 1;
         self.sink.fragment(fragment);
     }
+}
+
+/// The frames that carried a datagram, as told for one of its parts. The first stands for all where that
+/// part is one too many: they will not be copied for it.
+pub fn parts_of(frames: &[FrameRef], part: u32) -> impl Iterator<Item = FrameRef> + '_ {
+    let few = if part < u32::from(FRAME_COPIES) {
+        frames.len()
+    } else {
+        1
+    };
+    frames
+        .iter()
+        .take(few)
+        .map(move |frame| frame.for_part(part))
 }
 
 /// What an IP header says of the fragment behind it.

@@ -16,6 +16,16 @@ pub enum Tunnel {
     Geneve(u32),
     /// GTP-U (3GPP TS 29.281) with its tunnel endpoint identifier.
     Gtp(u32),
+    /// LISP (RFC 9300) with its instance, where it names one.
+    Lisp(Option<u32>),
+    /// EoIP, MikroTik's Ethernet in GRE, with its tunnel identifier.
+    Eoip(u16),
+    /// CAPWAP (RFC 5415).
+    Capwap,
+    /// TaZmen sniffer protocol.
+    Tzsp,
+    /// B.A.T.M.A.N. advanced.
+    Batman,
     /// Teredo (RFC 4380).
     Teredo,
     /// AYIYA (draft-massar-v6ops-ayiya).
@@ -43,6 +53,12 @@ impl fmt::Display for Tunnel {
             Tunnel::Vxlan(vni) => write!(f, "vxlan:{vni}"),
             Tunnel::Geneve(vni) => write!(f, "geneve:{vni}"),
             Tunnel::Gtp(teid) => write!(f, "gtp:{teid:#x}"),
+            Tunnel::Lisp(None) => f.write_str("lisp"),
+            Tunnel::Lisp(Some(instance)) => write!(f, "lisp:{instance}"),
+            Tunnel::Eoip(id) => write!(f, "eoip:{id}"),
+            Tunnel::Capwap => f.write_str("capwap"),
+            Tunnel::Tzsp => f.write_str("tzsp"),
+            Tunnel::Batman => f.write_str("batman"),
             Tunnel::Teredo => f.write_str("teredo"),
             Tunnel::Ayiya => f.write_str("ayiya"),
             Tunnel::Pbb(isid) => write!(f, "pbb:{isid}"),

@@ -49,6 +49,7 @@ impl RawFrame<'_> {
             link: self.link,
             unit: self.unit,
             fcs_len: self.fcs_len,
+            place: 0,
         }
     }
 }
@@ -70,4 +71,20 @@ pub struct FrameRef {
     pub unit: TimeUnit,
     /// Bytes of frame check sequence at the end of the frame on the wire.
     pub fcs_len: u8,
+    /// How many parts of the frame had been read before the one that this is told for; far more, where
+    /// that part was itself put together of many. Only aggregates (802.11) have several.
+    pub place: u16,
+}
+
+impl FrameRef {
+    /// The same, told for part number `part`, from 0, of what this was told for.
+    #[must_use]
+    pub fn for_part(&self, part: u32) -> FrameRef {
+        let times = u32::from(self.place).saturating_add(1);
+        let place = times.saturating_mul(part.saturating_add(1)) - 1;
+        FrameRef {
+            place: u16::try_from(place).unwrap_or(u16::MAX),
+            ..*self
+        }
+    }
 }

@@ -103,6 +103,7 @@ pub(super) fn read_pcap_record(header: &[u8; PCAP_RECORD], interface: Interface)
         link: interface.link,
         unit: interface.unit,
         fcs_len: interface.fcs_len,
+        place: 0,
     }
 }
 
@@ -199,6 +200,7 @@ mod tests {
             link: LinkType(101),
             unit,
             fcs_len: 0,
+            place: 0,
         }
     }
 

@@ -33,7 +33,7 @@ pub enum OutputError {
     /// Another run has the output directory.
     #[error(
         "another run is writing to {}; wait until it is done, or name another directory with --out",
-        path.display()
+        shown(path)
     )]
     Busy {
         /// The output directory asked for.

@@ -22,12 +22,15 @@ pub struct FileTotals {
     pub files: u64,
     /// Bytes written; holes are not in it.
     pub bytes: u64,
+    /// Frames that a flow's capture lacks, since they had been copied into enough others.
+    pub left_out: u64,
 }
 
 impl AddAssign for FileTotals {
     fn add_assign(&mut self, other: FileTotals) {
         self.files += other.files;
         self.bytes += other.bytes;
+        self.left_out += other.left_out;
     }
 }
 

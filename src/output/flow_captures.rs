@@ -3,6 +3,9 @@
 //! Frames are queued by reference while a batch is reassembled and copied at its end, each file's
 //! together. A file is a pcap one as long as a single interface and 32 bits of seconds will do; at the
 //! first frame that does not fit it is written anew as pcapng.
+//!
+//! A frame that carries segments of very many flows is copied for the first of them only, so that what is
+//! written stays in proportion to what was read.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -12,6 +15,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use rustix::fs::OFlags;
 
+use crate::config::FRAME_COPIES;
 use crate::model::{FrameRef, InputPos, Payload, PayloadSource};
 
 use super::capture_format::{
@@ -53,9 +57,14 @@ impl Recent {
     /// came back later would stand twice.
     const FRAMES: usize = 64;
 
+    /// Whether a frame is one of them.
+    fn has(&self, frame: InputPos) -> bool {
+        Some(frame) <= self.furthest && self.frames.contains(&frame)
+    }
+
     /// Whether a frame is not one of them; it is one from now on.
     fn is_new(&mut self, frame: InputPos) -> bool {
-        if Some(frame) <= self.furthest && self.frames.contains(&frame) {
+        if self.has(frame) {
             return false;
         }
         if self.frames.len() == Recent::FRAMES {
@@ -181,7 +190,9 @@ impl FlowCaptureWriter {
         frames: &[(u64, FrameRef)],
         source: &dyn PayloadSource,
     ) -> Result<(), OutputError> {
-        let Some(&(flow_id, first)) = frames.first() else {
+        let copied = |(_, frame): &&(u64, FrameRef)| frame.place < FRAME_COPIES;
+        let Some(&(flow_id, first)) = frames.iter().find(copied) else {
+            self.leave_out(frames);
             return Ok(());
         };
         let mut capture = self.captures.remove(&flow_id).unwrap_or_else(|| {
@@ -194,6 +205,10 @@ impl FlowCaptureWriter {
         });
         let mut opened = self.open(flow_id, capture.form)?;
         for (_, frame) in frames {
+            if frame.place >= FRAME_COPIES {
+                self.totals.left_out += u64::from(!capture.recent.has(frame.at));
+                continue;
+            }
             if !capture.recent.is_new(frame.at) {
                 continue;
             }
@@ -214,6 +229,15 @@ impl FlowCaptureWriter {
         self.files.keep((flow_id, capture.form), opened);
         self.captures.insert(flow_id, capture);
         Ok(())
+    }
+
+    /// Counts frames of a flow none of which is copied for it.
+    fn leave_out(&mut self, frames: &[(u64, FrameRef)]) {
+        for (flow_id, frame) in frames {
+            let capture = self.captures.get(flow_id);
+            let has_it = capture.is_some_and(|capture| capture.recent.has(frame.at));
+            self.totals.left_out += u64::from(!has_it);
+        }
     }
 
     fn open(&mut self, flow_id: u64, form: CaptureForm) -> Result<Opened, OutputError> {

@@ -134,6 +134,7 @@ pub(super) fn config_value(config: &Config) -> Value {
             ChecksumMode::Drop => "drop",
         },
         "track": tracked(config.decode.track),
+        "tunnel_ports": config.decode.tunnel_ports.names(),
         "overlap_policy": config.reassembly.overlap.to_string(),
         "payload": match config.payload.mode {
             PayloadMode::Files => "files",
@@ -243,6 +244,7 @@ pub(super) fn complete(
         ),
         ("half_streams_written_below_minimum", payload.passed_early),
         ("half_streams_without_digest", payload.digests_given_up),
+        ("frames_left_out_of_flow_captures", captures.left_out),
     ]
     .map(|(name, count)| (name.to_owned(), count))
     .into();
@@ -318,7 +320,15 @@ fn outputs(
     }
     if config.payload.mode == PayloadMode::Files {
         let PayloadTotals { files, bytes, .. } = payload;
-        outputs.insert("streams/".to_owned(), FileTotals { files, bytes }.into());
+        outputs.insert(
+            "streams/".to_owned(),
+            FileTotals {
+                files,
+                bytes,
+                ..FileTotals::default()
+            }
+            .into(),
+        );
     }
     if config.decode.keep_frames {
         outputs.insert("pcaps/".to_owned(), captures.into());

@@ -2,7 +2,8 @@
 
 use super::batch::{JoinedBatch, JoinedChunk};
 use crate::config::{EPOCH_FRAMES, ReassemblyConfig};
-use crate::decode::Pieced;
+use crate::decode::{Pieced, parts_of};
+use crate::model::segment::PIECED_ORDINAL;
 use crate::model::{
     Conflict, EndReason, FlowRecord, FrameRef, Gap, PayloadSource, SegmentPart, Timestamp,
 };
@@ -178,6 +179,7 @@ impl Worker {
             .flatten()
             .peekable();
         let mut epochs = joined.epochs.iter().peekable();
+        let mut parts = Vec::new();
         loop {
             let next_whole = whole
                 .peek()
@@ -193,7 +195,11 @@ impl Worker {
                 && let Some(segment) = whole.next()
             {
                 let encapsulation = joined.chunk.encapsulations.resolve(segment.encapsulation);
-                let frames = joined.chunk.kept(segment.frame);
+                let frames = carried(
+                    joined.chunk.kept(segment.frame),
+                    segment.ordinal,
+                    &mut parts,
+                );
                 segment.file_id = joined.chunk.file_of(segment.frame);
                 segment.watermark = joined.watermark_at(segment.frame, segment.watermark);
                 segment.frame = frame;
@@ -206,7 +212,7 @@ impl Worker {
                 Arrival {
                     segment,
                     encapsulation: joined.encapsulations.resolve(segment.encapsulation),
-                    frames,
+                    frames: carried(frames, segment.ordinal, &mut parts),
                 }
             } else {
                 return;
@@ -214,4 +220,19 @@ impl Worker {
             self.core.segment(arrival, source, &mut self.sink);
         }
     }
+}
+
+/// The frames that carried a segment, as told for its place among the segments of its frame.
+fn carried<'a>(
+    frames: &'a [FrameRef],
+    ordinal: u32,
+    parts: &'a mut Vec<FrameRef>,
+) -> &'a [FrameRef] {
+    let place = ordinal % PIECED_ORDINAL;
+    if place == 0 || frames.is_empty() {
+        return frames;
+    }
+    parts.clear();
+    parts.extend(parts_of(frames, place));
+    parts
 }

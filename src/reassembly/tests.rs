@@ -142,6 +142,7 @@ fn carrier(number: u64) -> FrameRef {
         link: LinkType(1),
         unit: TimeUnit::Micro,
         fcs_len: 0,
+        place: 0,
     }
 }
 

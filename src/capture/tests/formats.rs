@@ -74,6 +74,37 @@ fn lengths_of_old_versions_are_swapped() {
     }
 }
 
+/// AIX says 2.2, counts nanoseconds, and has interface types for link types.
+#[test]
+fn captures_of_aix_have_interface_types_and_nanoseconds() {
+    let mut late = frame(1, 30);
+    late.fraction = 999_999_999;
+    for big_endian in [false, true] {
+        for (network, link) in [(6, 1), (9, 6), (15, 10), (24, 0)] {
+            let file = PcapFile {
+                version: (2, 2),
+                network,
+                ..PcapFile::new(MICROS, big_endian)
+            };
+            let (frames, _, stats) = walk(&file.build(&[late.clone()]));
+            assert_eq!(frames[0].link, link);
+            assert_eq!(frames[0].ns, Some(T0 + 999_999_999));
+            assert_eq!(stats.bad_timestamps, 0);
+            // The same numbers in a capture of today, and others in one of then, are link types.
+            for (version, network) in [((2, 4), network), ((2, 2), 1), ((2, 3), network)] {
+                let other = PcapFile {
+                    version,
+                    network,
+                    ..file
+                };
+                let (frames, _, stats) = walk(&other.build(&[frame(1, 30), late.clone()]));
+                assert_eq!(u32::from(frames[0].link), network);
+                assert_eq!(stats.bad_timestamps, 1);
+            }
+        }
+    }
+}
+
 #[test]
 fn link_type_field_has_flags_in_its_upper_half() {
     for (network, link, fcs) in [

@@ -129,7 +129,8 @@ impl Assembly {
     pub(super) fn insert(&mut self, fragment: &Fragment, piece: Piece, stats: &mut FragmentStats) {
         self.owned += fragment.payload.owned_len();
         // An aggregate may hold several of them in one frame.
-        if self.frames.last() != fragment.frames.last() {
+        let last = |frames: &[FrameRef]| frames.last().map(|frame| frame.at);
+        if last(&self.frames) != last(&fragment.frames) {
             self.frames.extend_from_slice(&fragment.frames);
         }
         if fragment.offset == 0 {

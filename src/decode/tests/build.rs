@@ -171,17 +171,26 @@ pub(in crate::decode) fn text(segment: &Segment, data: &[u8]) -> Vec<u8> {
     segment.payload.bytes(data).into_owned()
 }
 
-/// The frame carries [`TEXT`], and cut at any length it carries a beginning of it or nothing:
-/// whether a snap length cut it, which the segment then says, or it was that short on the wire.
-/// Gives the names of its tunnels.
+/// The frame carries [`TEXT`], and cut at any length it carries a beginning of it or nothing, and says
+/// how much is missing, whatever length the capture recorded for the frame. Gives the names of its
+/// tunnels.
 pub(in crate::decode) fn carries_text(link: u16, data: &[u8]) -> String {
+    carries(link, data, Some(TEXT.len()))
+}
+
+/// The same of a packet that declares no length: there the recorded length decides.
+pub(in crate::decode) fn carries_text_undeclared(link: u16, data: &[u8]) -> String {
+    carries(link, data, None)
+}
+
+fn carries(link: u16, data: &[u8], declared: Option<usize>) -> String {
     for length in 0..data.len() {
         let short = raw(link, &data[..length]);
         let snapped = RawFrame {
             original_len: u32::try_from(data.len()).unwrap(),
             ..short
         };
-        for (frame, wire_len) in [(short, None), (snapped, Some(TEXT.len()))] {
+        for (frame, wire_len) in [(short, declared), (snapped, Some(TEXT.len()))] {
             for segment in &decode(&frame).segments {
                 let got = text(segment, frame.data);
                 assert!(TEXT.starts_with(&got), "cut at {length}: {got:?}");

@@ -24,11 +24,11 @@ fn ipv4_options_are_stepped_over() {
 fn a_length_of_zero_means_the_captured_length() {
     let mut frame = packet();
     frame[2..4].fill(0);
-    assert_eq!(carries_text(228, &frame), "");
+    assert_eq!(carries_text_undeclared(228, &frame), "");
     assert_eq!(decode(&raw(228, &frame)).segments[0].ip_bytes, 45);
     let mut frame = packet6();
     frame[4..6].fill(0);
-    assert_eq!(carries_text(229, &frame), "");
+    assert_eq!(carries_text_undeclared(229, &frame), "");
     assert_eq!(decode(&raw(229, &frame)).segments[0].ip_bytes, 65);
 }
 
@@ -113,13 +113,95 @@ fn a_tcp_header_beyond_its_datagram_leaves_no_payload() {
     assert_eq!((segment.payload.len(), segment.truncated), (0, 0));
 }
 
+/// Slicing tools may write the length of what they left for the original one: what the IP header declares
+/// and the frame lacks is missing all the same. Padding is not, nor what segmentation offload leaves out.
 #[test]
-fn a_length_beyond_the_frame_is_not_the_snap_lengths_doing() {
-    let mut frame = packet();
-    frame[3] += 100;
-    let segment = &decode(&raw(228, &frame)).segments[0];
-    assert_eq!((segment.truncated, segment.ip_bytes), (0, 145));
-    assert_eq!(text(segment, &frame), TEXT);
+fn bytes_that_the_header_declares_and_the_frame_lacks_are_truncated() {
+    for (link, mut frame, at, header) in [(228, packet(), 3, 0), (229, packet6(), 5, 40)] {
+        frame[at] += 100;
+        let segment = &decode(&raw(link, &frame)).segments[0];
+        assert_eq!(
+            (segment.truncated, segment.ip_bytes),
+            (100, 145 + header / 2)
+        );
+        assert_eq!(text(segment, &frame), TEXT);
+    }
+    let padded = cat![packet(), [0; 100]];
+    assert_eq!(decode(&raw(228, &padded)).segments[0].truncated, 0);
+    let mut offloaded = cat![packet(), [0; 100]];
+    offloaded[2..4].fill(0);
+    let segment = &decode(&raw(228, &offloaded)).segments[0];
+    assert_eq!((segment.truncated, segment.payload.len()), (0, 105));
+}
+
+/// An outer header that ends before the inner one does leaves the inner one its length.
+#[test]
+fn a_length_beyond_the_outer_packet_is_truncated() {
+    let mut inner = packet();
+    inner[3] += 100;
+    let segment = &decode(&raw(228, &ipv4(4, &inner))).segments[0];
+    assert_eq!((segment.truncated, segment.ip_bytes), (100, 145));
+}
+
+#[test]
+fn a_jumbogram_is_no_longer_than_its_frame() {
+    let segment = tcp(&[], TEXT);
+    let options = cat![[6, 0, 0xc2, 4], [0xff; 4]];
+    let mut frame = ipv6(0, &cat![options, segment]);
+    frame[4..6].fill(0);
+    assert_eq!(decode(&raw(229, &frame)).segments[0].truncated, 0);
+}
+
+#[test]
+fn malformed_ip_options_are_refused() {
+    let with = |options: &[u8]| {
+        let mut frame = packet();
+        frame[0] = 0x45 + u8::try_from(options.len() / 4).unwrap();
+        frame[3] += u8::try_from(options.len()).unwrap();
+        frame.splice(20..20, options.iter().copied());
+        frame
+    };
+    for good in [
+        &[1, 1, 1, 1][..],
+        // Garbage behind the end of the list; router alert; time stamps; a route that is full.
+        &[0, 9, 9, 9],
+        &[148, 4, 0, 0],
+        &[68, 8, 5, 0, 0, 0, 0, 0],
+        &[7, 7, 8, 1, 2, 3, 4, 0],
+        &[130, 2, 1, 0],
+    ] {
+        assert_eq!(carries_text(228, &with(good)), "", "{good:?}");
+    }
+    for bad in [
+        &[0x44, 0xff, 5, 0][..],
+        &[1, 1, 1, 7],
+        &[1, 1, 148, 4],
+        &[148, 0, 0, 0],
+        &[148, 1, 0, 0],
+        &[7, 3, 3, 0],
+        &[131, 2, 0, 0],
+        &[137, 3, 0, 0],
+        &[68, 4, 4, 0],
+    ] {
+        stopped(228, &with(bad), Layer::Ipv4, Reason::BadOptions);
+    }
+    for next in [0, 60] {
+        let header = |option: [u8; 6]| cat![[6, 0], option];
+        let good = [
+            [0; 6],
+            [1, 4, 0, 0, 0, 0],
+            [1, 0, 0, 0, 1, 0],
+            [5, 2, 0, 0, 1, 0],
+        ];
+        for option in good {
+            let frame = ipv6(next, &cat![header(option), tcp(&[], TEXT)]);
+            assert_eq!(carries_text(229, &frame), "");
+        }
+        for option in [[1, 5, 0, 0, 0, 0], [0, 0, 0, 0, 0, 1], [5, 0, 1, 3, 0, 0]] {
+            let frame = ipv6(next, &cat![header(option), tcp(&[], TEXT)]);
+            stopped(229, &frame, Layer::IpExtension, Reason::BadOptions);
+        }
+    }
 }
 
 #[test]

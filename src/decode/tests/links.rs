@@ -9,6 +9,7 @@ fn plain_links() -> Vec<(u16, Vec<u8>)> {
     let sll2 = cat![[8, 0, 0, 0, 0, 0, 0, 3, 0, 1, 0, 6], [0; 8]];
     let nflog_le = cat![[2, 0, 0, 0], [5, 0, 10, 0, b'x', 0, 0, 0], [49, 0, 9, 0]];
     let nflog_be = cat![[2, 0, 0, 0], [0, 8, 0, 1, 1, 2, 3, 4], [0, 49, 0, 9]];
+    let ipnet = cat![[1, 2, 0, 4], [0; 20]];
     let enc = cat![[2, 0, 0, 0], [0; 8]];
     let mut pflog = vec![61, 2];
     pflog.resize(64, 0);
@@ -45,6 +46,33 @@ fn plain_links() -> Vec<(u16, Vec<u8>)> {
         (205, vec![0, 0x0f, 0, 8, 0]),
         (239, nflog_le),
         (239, nflog_be),
+        (226, ipnet),
+        (149, pktap.clone()),
+        (181, cat![b"MGC\x00", [0x0f, 0, 8, 0]]),
+        (
+            167,
+            cat![
+                b"MGC\x01",
+                ethernet(0x8864, &[0x11, 0, 0, 1, 0, 47, 0, 0x21])
+            ],
+        ),
+        (168, cat![b"MGC\x01", [8, 0]]),
+        (179, cat![b"MGC\x00", [0xff, 3, 0, 0x21]]),
+        (180, cat![b"MGC\x00", [0x18, 0x41, 3, 0xcc]]),
+        (133, cat![b"MGC\x00", [2, 0, 0, 0]]),
+        (137, cat![b"MGC\x00", [0; 4], snap(0x0800, &[])]),
+        (135, cat![b"MGC\x00", [0; 8], ethernet(0x0800, &[])]),
+        (135, cat![b"MGC\x01", [0; 8]]),
+        (136, cat![b"MGC\x01", [0; 16]]),
+        (164, cat![b"MGC\x01", [0; 8]]),
+        (183, cat![b"MGC\x01", [0; 18]]),
+        (130, cat![b"MGC\x01", [0x54, 0, 0, 0], [0, 0x21]]),
+        (131, cat![b"MGC\x01", [0x47, 0, 0, 0, 0, 0, 0, 0]]),
+        (134, cat![b"MGC\x01", [0x80, 0], [3, 0xcc]]),
+        (
+            130,
+            cat![b"MGC\x82", [0, 3, 1, 2, 3], [200, 0, 0, 0], [0, 0x21]],
+        ),
         (109, enc),
         (117, pflog),
         (192, ppi_raw.to_vec()),
@@ -101,6 +129,71 @@ fn every_link_type_leads_to_the_packet() {
     }
 }
 
+/// Bridges and devices log any protocol, which the packet's header attribute names; in either byte order.
+#[test]
+fn netfilter_logs_of_any_family() {
+    let attribute = |is_big: bool, kind: u16, value: &[u8]| {
+        let length = u16::try_from(4 + value.len()).unwrap();
+        let order = |field: u16| {
+            if is_big {
+                field.to_be_bytes()
+            } else {
+                field.to_le_bytes()
+            }
+        };
+        let padding = vec![0; value.len().next_multiple_of(4) - value.len()];
+        cat![order(length), order(kind), value, padding]
+    };
+    for is_big in [false, true] {
+        let log = |family: u8, protocol: [u8; 2], packet: &[u8]| {
+            cat![
+                [family, 0, 0, 1],
+                attribute(is_big, 1, &cat![protocol, [3, 0]]),
+                // A nested attribute, as for VLAN tags: its flag is in the upper byte of its type.
+                attribute(is_big, 0x8013, &[0, 6, 0, 2, 0, 5, 0, 0]),
+                attribute(is_big, 10, b"odd"),
+                attribute(is_big, 9, packet)
+            ]
+        };
+        for family in [0, 1, 2, 5, 7, 10] {
+            assert_eq!(carries_text(239, &log(family, [8, 0], &packet())), "");
+            let six = log(family, [0x86, 0xdd], &packet6());
+            assert_eq!(carries_text(239, &six), "");
+        }
+        let tagged = log(7, [0x81, 0], &cat![[0, 5, 8, 0], packet()]);
+        assert_eq!(carries_text(239, &tagged), "");
+        let llc = log(7, [0, 4], &snap(0x0800, &packet()));
+        assert_eq!(carries_text(239, &llc), "");
+        let arp = decode(&raw(239, &log(3, [8, 6], &[0; 28]))).stats;
+        assert_eq!(arp.other(Other::Link(LinkProtocol::Arp)), 1);
+        let without = cat![[5, 0, 0, 1], attribute(is_big, 9, &packet())];
+        assert_eq!(carries_text(239, &without), "");
+    }
+}
+
+#[test]
+fn ipnet_and_juniper_name_ipv6_by_numbers_of_their_own() {
+    assert_eq!(
+        carries_text(226, &cat![[1, 26, 0, 4], [0; 20], packet6()]),
+        ""
+    );
+    let stripped = cat![b"MGC\x02", [6, 0, 0, 0], packet6()];
+    assert_eq!(carries_text(178, &stripped), "");
+    let magic = decode(&raw(181, &cat![b"MGD\x00", packet()])).stats;
+    let at = Undecoded {
+        layer: Layer::Juniper,
+        reason: Reason::BadHeader,
+    };
+    assert_eq!(magic.undecoded(at), 1);
+}
+
+/// The number is free for private use, so only macOS's header says that it is macOS's.
+#[test]
+fn a_private_link_type_without_that_header_is_unknown() {
+    let stats = decode(&raw(149, &[0x45; 150])).stats;
+    assert_eq!(stats.unknown_link_types[&149], 1);
+}
+
 #[test]
 fn families_of_all_systems_mean_ipv6() {
     for family in [10, 23, 24, 28, 30] {
@@ -128,6 +221,19 @@ fn wifi_data_frames() {
 
     let radiotap = [0, 0, 8, 0, 0, 0, 0, 0];
     assert_eq!(carries_text(127, &cat![radiotap, plain]), "");
+    // Ethernet types at once, where the stations agreed on that.
+    let types_at_once = cat![wifi(8, 0), [0, 0], [8, 0], packet()];
+    assert_eq!(carries_text(105, &types_at_once), "");
+    let tagged = cat![wifi(0, 0), [0x81, 0, 0, 5, 0x86, 0xdd], packet6()];
+    assert_eq!(carries_text(105, &tagged), "");
+    // Mesh control, with no, one and two more addresses; and its bit where it means something else.
+    for more in 0..3u8 {
+        let control = cat![[more, 31, 1, 0, 0, 0], vec![7; 6 * usize::from(more)]];
+        let mesh = cat![wifi(8, 1), [3; 6], [0, 1], control, body];
+        assert_eq!(carries_text(105, &mesh), "");
+    }
+    assert_eq!(carries_text(105, &cat![wifi(8, 0), [0, 1], body]), "");
+
     // Time, then flags: padded header and check sequence at the end.
     let with_flags = cat![[0, 0, 17, 0, 3, 0, 0, 0], [0; 8], [0x30]];
     let padded = cat![with_flags, wifi(8, 0), [0, 0], [0, 0], body, [0xee; 4]];
@@ -189,6 +295,12 @@ fn an_aggregate_is_one_frame_with_several_segments() {
         let length = u16::try_from(body.len()).unwrap().to_be_bytes();
         cat![[5; 12], length, body]
     };
+    // In a mesh each part has its control.
+    let with_control = cat![[0, 31, 1, 0, 0, 0], snap(0x0800, &packet())];
+    let length = u16::try_from(with_control.len()).unwrap().to_be_bytes();
+    let frame = cat![wifi(8, 0), [0x80, 1], [5; 12], length, with_control];
+    assert_eq!(carries_text(105, &frame), "");
+
     // 14 + 8 + 40 + 1 bytes: one of padding.
     let frame = cat![wifi(8, 0), [0x80, 0], part(b"1"), [0], part(b"hello")];
     let run = decode(&raw(105, &frame));
@@ -201,6 +313,10 @@ fn an_aggregate_is_one_frame_with_several_segments() {
 fn tags_that_are_no_vlan() {
     for tag in [
         cat![[0x89, 0x26], [0; 4]],
+        cat![[0x89, 0x3f], [0, 0, 0x10, 1, 0, 0]],
+        cat![[0xd2, 0x8b], [0, 1, 0, 0x10], [0; 8]],
+        cat![[0xd2, 0x8b], [0, 1, 1, 0x10], [0; 8]],
+        cat![[0xd2, 0x8b], [0, 1, 1, 0x21], [0; 6]],
         cat![[0x89, 0x09], [1, 1, 0, 1, 0, 9]],
         cat![[0x89, 0x2f], [0; 4]],
         cat![[0x81, 0x00], [0, 5]],

@@ -1,8 +1,8 @@
 //! Tunnels, each around the same packet.
 
 use super::build::*;
-use crate::config::{DecodeConfig, Track};
-use crate::decode::{Layer, Other, Reason, Undecoded};
+use crate::config::{DecodeConfig, Track, TunnelPorts};
+use crate::decode::{Layer, LinkProtocol, Other, Reason, Undecoded};
 use crate::model::{FlowKey, Side};
 
 fn inner() -> Vec<u8> {
@@ -80,6 +80,15 @@ fn erspan_of_all_types() {
     assert_eq!(over_ip(47, &three), "erspan:7");
 }
 
+fn nsh(next: u8) -> [u8; 8] {
+    [0, 2, 1, next, 0, 0, 1, 255]
+}
+
+/// A data frame from an access point, up to IPv4.
+fn wifi() -> Vec<u8> {
+    cat![[0x08, 2, 0, 0], [1; 18], [0x10, 0], snap(0x0800, &[])]
+}
+
 /// Tunnels over UDP: port, header and what it carries, name.
 fn over_udp() -> Vec<(u16, Vec<u8>, &'static str)> {
     let vxlan = [8, 0, 0, 0, 0, 0, 100, 0];
@@ -95,6 +104,14 @@ fn over_udp() -> Vec<(u16, Vec<u8>, &'static str)> {
     let gtp_0 = cat![[0x1e, 255, 0, 45, 0, 1, 0, 5], [0; 12]];
     let teredo = cat![[0, 1, 1, 1, 9, 9], [0; 9], [0, 0, 1, 2, 3, 4, 5, 6]];
     let ayiya = cat![[0x41, 0x52, 1, 41], [0; 4], [0; 16], [0; 20]];
+    // Address of the radio, and wireless information: both counted in the header's length.
+    let capwap_of_radio = cat![
+        [0, 0x28, 0x43, 0x30, 0, 0, 0, 0],
+        [6, 1, 2, 3, 4, 5, 6, 0],
+        [2, 9, 9, 0]
+    ];
+    let mut swapped = wifi();
+    swapped.swap(0, 1);
     let l2tp = [0x40, 2, 0, 55, 0, 1, 0, 2, 0xff, 3, 0, 0x21];
     vec![
         (4789, cat![vxlan, inner()], "vxlan:100"),
@@ -110,6 +127,56 @@ fn over_udp() -> Vec<(u16, Vec<u8>, &'static str)> {
         (5072, cat![ayiya, packet6()], "ayiya"),
         (1701, cat![l2tp, packet()], ""),
         (6635, cat![[0, 0, 1, 64], packet()], ""),
+        // Reserved flags; a payload that a flag of an extension announces.
+        (
+            4789,
+            cat![[0xff, 1, 2, 3, 0, 0, 100, 9], inner()],
+            "vxlan:100",
+        ),
+        (
+            4789,
+            cat![[0x0c, 0, 0, 1, 0, 0, 100, 0], packet()],
+            "vxlan:100",
+        ),
+        (
+            4790,
+            cat![[0x0c, 0, 0, 4, 0, 0, 100, 0], nsh(1), packet()],
+            "vxlan:100",
+        ),
+        (
+            4790,
+            cat![[0x0c, 0, 0, 3, 0, 0, 100, 0], inner()],
+            "vxlan:100",
+        ),
+        (
+            6081,
+            cat![[0, 0, 0x89, 0x4f, 0, 0, 9, 0], nsh(3), inner()],
+            "geneve:9",
+        ),
+        (
+            6081,
+            cat![[0, 0, 0x88, 0x47, 0, 0, 9, 0], [0, 0, 1, 64], packet()],
+            "geneve:9",
+        ),
+        (2152, cat![gtp, inner()], "gtp:0x1234"),
+        (4341, cat![[0xc0, 0, 0, 1, 0, 0, 0, 1], packet()], "lisp"),
+        (4341, cat![[0x08, 0, 0, 0, 0, 0, 7, 0], packet6()], "lisp:7"),
+        (4341, cat![[0x04, 0, 0, 3, 0, 0, 0, 0], inner()], "lisp"),
+        (37008, cat![[1, 0, 0, 1, 1], inner()], "tzsp"),
+        (
+            37008,
+            cat![[1, 1, 0, 1, 0, 10, 1, 200, 41, 2, 0, 90, 0, 1], inner()],
+            "tzsp",
+        ),
+        (
+            37008,
+            cat![[1, 0, 0, 18, 18, 1, 6, 1], wifi(), packet()],
+            "tzsp",
+        ),
+        (37008, cat![[1, 0, 0, 7, 1], packet()], "tzsp"),
+        (5247, cat![[0, 0x10, 0, 0, 0, 0, 0, 0], inner()], "capwap"),
+        (5247, cat![capwap_of_radio, wifi(), packet()], "capwap"),
+        (5247, cat![capwap_of_radio, swapped, packet()], "capwap"),
     ]
 }
 
@@ -123,19 +190,165 @@ fn tunnels_over_udp() {
 #[test]
 fn ordinary_udp_on_a_tunnel_port_stays_udp() {
     for (port, mut payload, _) in over_udp() {
-        // An inner length that does not fit.
-        let at = payload.len() - packet().len();
-        let at = if payload[at] == 0x45 {
-            at + 2
-        } else {
-            payload.len() - 65 + 4
-        };
-        payload[at] = 0x7f;
+        // A frame of 802.11 has enough in its own header, and may be encrypted.
+        if payload.windows(8).any(|bytes| bytes == snap(0x0800, &[])) {
+            continue;
+        }
+        // No version that IP has.
+        let at = [packet(), packet6()]
+            .iter()
+            .find_map(|packet| payload.strip_suffix(&packet[..]).map(<[u8]>::len));
+        payload[at.unwrap()] = 0x75;
         let frame = ethernet(0x0800, &ipv4(17, &udp(port, &payload)));
         let run = decode(&raw(ETHERNET, &frame));
         assert_eq!(run.stats.other(Other::Ip(17)), 1, "{port}");
         assert!(run.segments.is_empty());
     }
+}
+
+/// A mirror cut the packet and then encapsulated it: all outer lengths are those of what it left.
+#[test]
+fn a_packet_that_was_cut_before_it_was_encapsulated_is_what_it_was() {
+    for (port, whole, name) in over_udp() {
+        for missing in 1..TEXT.len() {
+            let payload = &whole[..whole.len() - missing];
+            let frame = ethernet(0x0800, &ipv4(17, &udp(port, payload)));
+            let run = decode(&raw(ETHERNET, &frame));
+            let [segment] = &run.segments[..] else {
+                panic!("{name} on {port}: {} segments", run.segments.len());
+            };
+            assert_eq!(text(segment, &frame), TEXT[..TEXT.len() - missing]);
+            assert_eq!(segment.truncated as usize, missing, "{name}");
+        }
+    }
+}
+
+/// What is longer than what is here, is of no usual protocol and has a wrong checksum is no packet.
+#[test]
+fn a_length_beyond_the_tunnel_wants_other_evidence() {
+    let count = |protocol: u8, checksum: [u8; 2]| {
+        let mut inner = ipv4(protocol, &[0; 20]);
+        inner[2] = 1;
+        inner[10..12].copy_from_slice(&checksum);
+        let gtp = cat![[0x30, 255, 0, 45, 0, 0, 0, 1], inner];
+        let stats = decode(&raw(228, &ipv4(17, &udp(2152, &gtp)))).stats;
+        (stats.other(Other::Ip(17)), stats.other(Other::Ip(protocol)))
+    };
+    assert_eq!(count(200, [0, 0]), (1, 0));
+    // 4500 0128 0001 0000 40c8 .... 0a00 0001 0a00 0002, summed and inverted.
+    assert_eq!(count(200, [0x65, 0x0b]), (0, 1));
+    assert_eq!(count(132, [0, 0]), (0, 1));
+}
+
+/// Whatever the decoder reads outside of tunnels, it reads inside.
+#[test]
+fn every_ethernet_type_inside_a_tunnel() {
+    let session = cat![[0x11, 0, 0, 1, 0, 47, 0, 0x21], packet()];
+    let frames = [
+        ethernet(0x8864, &session),
+        ethernet(0x88a8, &cat![[0, 5, 0x88, 0x64], session]),
+        ethernet(0x9100, &cat![[0, 5, 0x81, 0, 0, 6, 8, 0], packet()]),
+        ethernet(0x8847, &cat![[0, 0, 0x11, 64], packet()]),
+        ethernet(0x893f, &cat![[0; 6], [8, 0], packet()]),
+        ethernet(0xd28b, &cat![[0, 1, 0, 0x10], [0; 8], [8, 0], packet()]),
+        ethernet(0x8926, &cat![[0; 4], [8, 0], packet()]),
+        ethernet(0x894f, &cat![nsh(1), packet()]),
+        ethernet(0x6558, &inner()),
+        ethernet(0x88e5, &cat![[0, 0, 0, 0, 0, 1], [8, 0], packet(), [7; 16]]),
+        ethernet(0x8903, &cat![[0, 1], inner()]),
+        ethernet(0x88e7, &cat![[0, 0, 1, 0], inner()]),
+        ethernet(0x4305, &cat![[0x40, 15, 64, 1], [9; 6], inner()]),
+        ethernet(
+            u16::try_from(8 + packet().len()).unwrap(),
+            &snap(0x0800, &packet()),
+        ),
+    ];
+    for frame in frames {
+        for (port, header) in [
+            (4789, &[8, 0, 0, 0, 0, 0, 1, 0][..]),
+            (6081, &[0, 0, 0x65, 0x58, 0, 0, 1, 0]),
+            (37008, &[1, 0, 0, 1, 1]),
+        ] {
+            let names = over_ip(17, &udp(port, &cat![header, frame]));
+            assert!(!names.is_empty(), "{port}");
+        }
+        assert!(over_ip(47, &cat![[0, 0, 0x65, 0x58], frame]).starts_with("gre"));
+        assert_eq!(over_ip(143, &frame), over_ip(97, &cat![[0x30, 0], frame]));
+    }
+    // What carries no IP is what it is, too.
+    let vxlan = cat![[8, 0, 0, 0, 0, 0, 1, 0], ethernet(0x88cc, &[0; 20])];
+    let stats = decode(&raw(228, &ipv4(17, &udp(4789, &vxlan)))).stats;
+    assert_eq!(stats.other(Other::Link(LinkProtocol::Lldp)), 1);
+}
+
+#[test]
+fn tunnels_on_ports_that_the_user_named() {
+    let names = ["vxlan=14789", "geneve=9001", "gtp=9002", "lisp=9003"];
+    let config = DecodeConfig {
+        tunnel_ports: TunnelPorts::new(names.map(|name| name.parse().unwrap())),
+        ..DecodeConfig::default()
+    };
+    for (port, named) in [(4789, 14789), (6081, 9001), (2152, 9002), (4341, 9003)] {
+        for (_, payload, _) in over_udp().into_iter().filter(|(own, ..)| *own == port) {
+            let frame = ipv4(17, &udp(named, &payload));
+            let run = decode_by(config.clone(), &raw(228, &frame));
+            assert_eq!(run.stats.tcp, 1, "{named}");
+            assert_eq!(decode(&raw(228, &frame)).stats.other(Other::Ip(17)), 1);
+            // The registered port is still one.
+            let frame = ipv4(17, &udp(port, &payload));
+            assert_eq!(decode_by(config.clone(), &raw(228, &frame)).stats.tcp, 1);
+        }
+    }
+}
+
+#[test]
+fn ethernet_over_ip_of_mikrotik() {
+    let length = u16::try_from(inner().len()).unwrap().to_be_bytes();
+    let eoip = |length: [u8; 2], frame: &[u8]| cat![[0x20, 1, 0x64, 0], length, [7, 1], frame];
+    assert_eq!(over_ip(47, &eoip(length, &inner())), "eoip:263");
+    let stats = decode(&raw(228, &ipv4(47, &eoip([0, 0], &[])))).stats;
+    assert_eq!(stats.other(Other::Link(LinkProtocol::TunnelControl)), 1);
+    // Over IPv6: the tunnel's number in EtherIP's reserved bits; old systems exchanged the halves.
+    assert_eq!(over_ip(97, &cat![[0x31, 7], inner()]), "");
+    assert_eq!(over_ip(97, &cat![[0x03, 0], inner()]), "");
+}
+
+#[test]
+fn batman_of_both_versions() {
+    let unicast = |kind, version| cat![[kind, version, 64, 1], [9; 6]];
+    let four = |kind, version| cat![unicast(kind, version), [8; 6], [1, 0]];
+    let broadcast = |kind, version| cat![[kind, version, 64, 0], [0; 4], [9; 6]];
+    for header in [
+        unicast(0x40, 15),
+        four(0x42, 15),
+        broadcast(0x01, 15),
+        cat![[0x05, 15, 64, 0, 0, 4], [9; 4]],
+        unicast(3, 14),
+        four(9, 14),
+        broadcast(4, 14),
+    ] {
+        let frame = ethernet(0x4305, &cat![header, inner()]);
+        assert_eq!(carries_text(ETHERNET, &frame), "batman");
+    }
+    let stopped = |header: &[u8], reason| {
+        let frame = ethernet(0x4305, &cat![header, [0; 30]]);
+        let layer = Layer::Batman;
+        let stats = decode(&raw(ETHERNET, &frame)).stats;
+        assert_eq!(stats.undecoded(Undecoded { layer, reason }), 1);
+    };
+    stopped(&[0x41, 15], Reason::LinkFragment);
+    stopped(&[6, 14], Reason::LinkFragment);
+    stopped(&[0x40, 13], Reason::BadVersion);
+    let stats = decode(&raw(ETHERNET, &ethernet(0x4305, &[0, 15, 0, 0]))).stats;
+    assert_eq!(stats.other(Other::Link(LinkProtocol::TunnelControl)), 1);
+}
+
+#[test]
+fn a_piece_of_a_frame_in_capwap_is_counted() {
+    let header = [0, 0x10, 0, 0x80, 0, 1, 0, 0];
+    let stats = decode(&raw(228, &ipv4(17, &udp(5247, &cat![header, inner()])))).stats;
+    let (layer, reason) = (Layer::Capwap, Reason::LinkFragment);
+    assert_eq!(stats.undecoded(Undecoded { layer, reason }), 1);
 }
 
 #[test]
