@@ -285,19 +285,16 @@ fn open_by_parts(
             opened => return opened,
         }
     };
+    let Some((directories, name)) = path.rsplit_once('/') else {
+        return open(directory, path, flags, mode);
+    };
     let mut held: Option<OwnedFd> = None;
-    let mut rest = path;
-    while let Some((name, below)) = rest.split_once('/') {
+    for part in directories.split('/') {
         let at = held.as_ref().map_or(directory, AsFd::as_fd);
-        held = Some(open(at, name, through, Mode::empty())?);
-        rest = below;
+        held = Some(open(at, part, through, Mode::empty())?);
     }
-    open(
-        held.as_ref().map_or(directory, AsFd::as_fd),
-        rest,
-        flags,
-        mode,
-    )
+    let at = held.as_ref().map_or(directory, AsFd::as_fd);
+    open(at, name, flags, mode)
 }
 
 /// Whether the name is one of a link.

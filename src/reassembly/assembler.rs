@@ -270,7 +270,7 @@ impl Assembler {
         hole.is_some_and(|hole| hole.start <= start)
     }
 
-    /// Whether it has state beyond the struct itself that [`Assembler::history_memory`] does not count.
+    /// Whether it has state beyond the struct itself and recent pieces.
     #[inline]
     pub(super) const fn has_rare_state(&self) -> bool {
         self.rivals.is_changed() | self.layout.has_holes()

@@ -14,7 +14,7 @@ use super::overlap::OverlapPolicy;
 use super::seldom::Seldom;
 use crate::model::{
     ClientBy, Conflict, Direction, Encapsulation, FlowKey, FrameRef, Gap, Payload, PayloadSource,
-    Segment, SegmentFacts, SegmentPart, Side, Timestamp, Tunnel,
+    Segment, SegmentFacts, SegmentPart, Side, TcpFlags, Timestamp, Tunnel,
 };
 
 /// How long an idle connection is left alone before it is probed, at least, nanoseconds: the least interval that Linux
@@ -200,7 +200,7 @@ impl Connection {
         if !frames.is_empty() {
             around.sink.frames(self.flow_id, frames);
         }
-        let greets = segment.flags.syn() && !segment.flags.rst();
+        let greets = segment.flags.0 & (TcpFlags::SYN | TcpFlags::RST) == TcpFlags::SYN;
         let acceptable = !greets || self.is_acceptable(segment);
         if greets && acceptable {
             self.settle_roles(segment);
@@ -251,6 +251,7 @@ impl Connection {
         self.counted
     }
 
+    /// It is asked for with every segment, and most flows have nothing but their histories.
     #[inline]
     fn memory(&self) -> usize {
         let [lower, upper] = &self.halves;
@@ -262,7 +263,6 @@ impl Connection {
         }
     }
 
-    #[cold]
     #[inline(never)]
     fn rare_memory(&self) -> usize {
         let candidates = self.candidates.memory()

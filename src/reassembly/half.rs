@@ -86,12 +86,17 @@ impl Half {
     /// their history.
     #[inline]
     pub(super) fn memory(&self) -> usize {
-        let counts = self.analysis.memory() + self.lacks.memory();
-        let stream = if self.stream.has_rare_state() {
-            self.stream.memory()
+        let rare =
+            self.lacks.is_changed() | self.syns.has_others() | self.stream.has_rare_state();
+        if rare {
+            self.all_memory()
         } else {
-            self.stream.history_memory()
-        };
-        counts + stream + self.syns.memory()
+            self.stream.history_memory() + self.analysis.memory()
+        }
+    }
+
+    #[inline(never)]
+    fn all_memory(&self) -> usize {
+        self.stream.memory() + self.analysis.memory() + self.lacks.memory() + self.syns.memory()
     }
 }

@@ -40,8 +40,6 @@ const STRAY_DISTANCE: i64 = 1 << 20;
 pub(super) struct Context<'a> {
     /// What an insertion goes by.
     pub rules: Rules<'a>,
-    /// The peer's receive window, scaled, bytes.
-    pub window: i64,
     /// How far beyond everything known of a stream what belongs to it may begin, bytes.
     pub reach: i64,
     /// Nothing of the connection was captured for as long as an idle connection is left alone before it is
@@ -196,7 +194,7 @@ impl HalfStream {
         let Some(origin) = self.origin else {
             let unseen = &mut self.aside.get_mut().unseen;
             let unseen = unseen.get_or_insert(Unseen::new(ack));
-            unseen.acknowledge(ack, context.window);
+            unseen.acknowledge(ack, context.reach);
             return 0;
         };
         let offset = unwrap(origin, self.reached(), ack);
@@ -282,7 +280,7 @@ impl HalfStream {
         span
     }
 
-    /// Whether it has state beyond the struct itself that [`HalfStream::history_memory`] does not count.
+    /// Whether it has state beyond the struct itself and recent pieces.
     #[inline]
     pub(super) const fn has_rare_state(&self) -> bool {
         self.aside.is_changed() | self.assembler.has_rare_state()
@@ -310,6 +308,24 @@ impl HalfStream {
                 + aside.truncated.memory()
         });
         self.assembler.memory() + self.others.memory() + self.aside.memory() + aside
+    }
+
+    /// Forgets what is set aside once it is nothing: the next segments need not look.
+    fn tidy(&mut self) {
+        let nothing = self.aside.changed().is_some_and(|aside| {
+            aside.head.is_empty()
+                && aside.wild.is_empty()
+                && aside.doubted.is_empty()
+                && aside.fins.is_empty()
+                && aside.filler.is_none()
+                && !aside.had_filler
+                && aside.unseen.is_none()
+                && aside.claim.is_none()
+                && aside.truncated.end() == 0
+        });
+        if nothing {
+            self.aside = Seldom::default();
+        }
     }
 
     /// Offsets that were captured without their bytes.

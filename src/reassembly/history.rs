@@ -171,12 +171,8 @@ impl History {
 
     /// Bytes of state beyond the struct itself.
     pub(super) fn memory(&self) -> usize {
-        let pieces = if self.pieces.spilled() {
-            self.pieces.capacity() * size_of::<Piece>()
-        } else {
-            0
-        };
-        pieces + self.owned as usize
+        let spilled = usize::from(self.pieces.spilled());
+        spilled * self.pieces.capacity() * size_of::<Piece>() + self.owned as usize
     }
 
     fn insert(&mut self, at: usize, piece: Piece) {

@@ -52,6 +52,12 @@ impl Syns {
         self.proven = self.chosen.is_some();
     }
 
+    /// Whether several may count.
+    #[inline]
+    pub(super) const fn has_others(&self) -> bool {
+        self.others.is_changed()
+    }
+
     /// Memory beyond the struct itself, bytes.
     pub(super) fn memory(&self) -> usize {
         self.others.memory()

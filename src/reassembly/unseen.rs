@@ -24,9 +24,10 @@ impl Unseen {
         }
     }
 
-    pub(super) fn acknowledge(&mut self, ack: u32, window: i64) {
+    /// Takes an acknowledgement, one of more than `reach` bytes beyond the last only if others go on from there.
+    pub(super) fn acknowledge(&mut self, ack: u32, reach: i64) {
         let offset = unwrap(self.first, self.reached, ack);
-        let near = |from: i64| (1..=WILD_DISTANCE + window).contains(&(offset - from));
+        let near = |from: i64| (1..=reach).contains(&(offset - from));
         if near(self.reached) {
             (self.before, self.reached, self.jump) = (self.reached, offset, None);
             return;

@@ -229,7 +229,7 @@ impl Connection {
         act: impl FnOnce(&mut Half, &mut Context<'_>) -> T,
     ) -> T {
         let (flow, direction) = (self.name(), self.direction(side));
-        let (window, reach) = (self.window_of(side.other()), self.reach(side));
+        let reach = self.reach(side);
         let own = self.half_mut(side);
         let policy = own.policy;
         let sink = &mut *around.sink;
@@ -250,7 +250,6 @@ impl Connection {
                 place: &mut place,
                 notes: &mut around.notes,
             },
-            window,
             reach,
             quiet,
             depth: around.depth,

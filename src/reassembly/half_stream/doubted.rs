@@ -111,5 +111,6 @@ impl HalfStream {
                 Some(false) => self.reject(&doubted.held, context.rules.notes),
             }
         }
+        self.tidy();
     }
 }

@@ -194,5 +194,6 @@ impl HalfStream {
         if let Some(unseen) = unseen {
             self.acknowledge(unseen.ack(), context);
         }
+        self.tidy();
     }
 }

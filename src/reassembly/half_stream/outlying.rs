@@ -94,6 +94,7 @@ impl HalfStream {
             claim.lower += 1;
             if usize::from(claim.lower) >= WILD_QUORUM {
                 aside.claim = None;
+                self.tidy();
             }
         }
     }
@@ -113,6 +114,7 @@ impl HalfStream {
             aside.claim = None;
         }
         self.settle_end();
+        self.tidy();
     }
 
     /// At the end, an acknowledgement beyond everything captured tells what is missing, unless the stream is known to
@@ -174,6 +176,7 @@ impl HalfStream {
             let offset = unwrap(origin, self.reached(), held.seq);
             self.place(offset, &held, context);
         }
+        self.tidy();
         if let Some(highest) = claim
             && highest - end <= WILD_DISTANCE
         {
