@@ -200,6 +200,7 @@ mod tests {
             link: LinkType(101),
             unit,
             fcs_len: 0,
+            place: 0,
         }
     }
 
@@ -242,7 +243,6 @@ mod tests {
         assert_eq!(out.len(), 28);
         let interface = Interface {
             fcs_len: 4,
-            place: 0,
             before_epoch: true,
             ..Interface::of(&frame(0, TimeUnit::Nano))
         };
