@@ -15,7 +15,7 @@
 //! | `wifi.rs`, `radio.rs` | IEEE 802.11, and radiotap, AVS, Prism, PPI in front of it |
 //! | `juniper.rs` | the headers of Juniper's routers |
 //! | `mpls.rs` | MPLS and Ethernet pseudowires |
-//! | `ip.rs` | IPv4, IPv6, extension headers, dispatch by IP protocol |
+//! | `ip.rs`, `ip_options.rs` | IPv4, IPv6, extension headers, dispatch by IP protocol |
 //! | `ipcomp.rs` | IP payload compression |
 //! | `gre.rs`, `udp.rs` | GRE with ERSPAN, and tunnels over UDP |
 //! | `capwap.rs`, `tzsp.rs` | CAPWAP, and TaZmen sniffer protocol |
@@ -34,6 +34,7 @@ pub mod encapsulation;
 mod ethernet;
 mod gre;
 mod ip;
+mod ip_options;
 mod ipcomp;
 mod juniper;
 mod lan;

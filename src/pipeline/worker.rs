@@ -179,9 +179,8 @@ impl Worker {
             .into_iter()
             .flatten()
             .peekable();
-        let is_due = |epoch: &&EpochEnd| {
-            epoch.frame > joined.after && epoch.frame <= joined.through
-        };
+        let is_due =
+            |epoch: &&EpochEnd| epoch.frame > joined.after && epoch.frame <= joined.through;
         let mut epochs = joined.epochs.iter().filter(is_due).peekable();
         let mut parts = Vec::new();
         loop {
