@@ -26,7 +26,7 @@ HALF = """
     packets i64, ip_bytes i64, payload_bytes i64, stream_bytes i64, stream_span i64,
     gap_bytes i64, gaps i64, retrans_packets i64, retrans_bytes i64, ooo_packets i64,
     dup_acks i64, zero_windows i64, keepalives i64, overlap_bytes i64, conflict_bytes i64,
-    truncated_bytes i64, isn u32?, tcp_flags u8, mss u16?, wscale u8?, sack_permitted bool?,
+    truncated_bytes i64, rejected_bytes i64, isn u32?, tcp_flags u8, mss u16?, wscale u8?, sack_permitted bool?,
     path text?, sha256 text?
 """
 

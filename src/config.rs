@@ -22,6 +22,16 @@ pub const SHARDS: usize = 64;
 /// in memory for the end of their stretch: at most this many, about 200 MB under a flood of SYNs.
 pub const EPOCH_FRAMES: u64 = 1 << 18;
 
+/// Worker threads of a run. Flows are reassembled in [`SHARDS`] tasks and a batch is decoded in sixteen,
+/// so that more find nothing to do, and each costs a stack and descriptors. A choice.
+pub const MOST_THREADS: usize = 4 * SHARDS;
+
+/// The least memory limit: 4 KiB for each shard, which is the state of a few flows.
+pub const LEAST_MEMORY_LIMIT: u64 = 256 << 10;
+
+/// A lower memory limit is warned of: a shard then has less than 1 MiB, some two thousand flows. A choice.
+pub const LOW_MEMORY_LIMIT: u64 = 64 << 20;
+
 /// How often a frame with many parts is copied into captures of flows, about: a choice. The longest
 /// aggregate of 802.11 that there may be, 11,454 bytes, has room for more flows than this, and does not have
 /// them, since all of it goes to one station; made ones have thousands, and each copy is a whole frame.
@@ -66,7 +76,8 @@ pub enum GapMode {
 pub struct Timeouts {
     /// A handshake that does not complete: 130 s, since a SYN is retried for up to 127 s.
     pub handshake: i64,
-    /// An established or half-closed flow without a segment: 3600 s.
+    /// An established or half-closed flow without a segment: 7,500 s. Idle connections are probed every two hours (RFC
+    /// 1122, 4.2.3.6), so none may be forgotten before 2 h 4 min (RFC 5382, REQ-5).
     pub idle: i64,
     /// How long a closed flow still owns its strays: 120 s.
     pub close_linger: i64,
@@ -78,7 +89,7 @@ impl Default for Timeouts {
     fn default() -> Timeouts {
         Timeouts {
             handshake: 130 * SECOND_NS,
-            idle: 3600 * SECOND_NS,
+            idle: 7500 * SECOND_NS,
             close_linger: 120 * SECOND_NS,
             fragment: 30 * SECOND_NS,
         }
@@ -163,10 +174,14 @@ pub struct Config {
     pub out: PathBuf,
     /// Write into a directory that is not empty.
     pub force: bool,
+    /// Wait until the output is on the device before the manifest says that it is complete.
+    pub sync: bool,
     /// Worker threads; `None` = one per core.
     pub threads: Option<usize>,
     /// Map the input into memory (or read it in blocks).
     pub mmap: bool,
+    /// Look for captures in the directories below those that are named, too.
+    pub recursive: bool,
     /// What is written of payload.
     pub payload: PayloadConfig,
     /// What becomes of holes.

@@ -133,6 +133,13 @@ fn parts_are_known(results: &Results, out: &Path, rows: &[PayloadRow]) {
     assert_eq!(paths(results), of_rows);
 }
 
+/// Whether the zeros of a file's holes are few enough, for what was kept, to be digested.
+fn is_digested(results: &Results, (flow_id, direction): &Half, payload: &[u8]) -> bool {
+    let flow = results.flows.iter().find(|flow| flow.int("flow_id") == *flow_id);
+    let kept = flow.unwrap().int(&format!("{direction}_stream_bytes"));
+    payload.len() as i64 - kept <= 64 * kept + 4096
+}
+
 fn all_forms_agree(captures: &[PathBuf]) {
     assert!(!captures.is_empty());
     let base = tempfile::tempdir().unwrap();
@@ -149,6 +156,7 @@ fn all_forms_agree(captures: &[PathBuf]) {
             let files = files(&with_files);
             let wanted: BTreeMap<Half, String> = files
                 .iter()
+                .filter(|(half, payload)| is_digested(&with_files, half, payload))
                 .map(|(half, payload)| (half.clone(), sha256(payload)))
                 .collect();
             assert_eq!(digests(&with_files), wanted, "{name}");

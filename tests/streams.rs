@@ -12,12 +12,16 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use serde_json::Value;
+use support::capture_file::{Format, block};
 use support::captures;
 use support::compress::Compression;
 use support::files::Capture;
 use support::generator::config::{Config, Profile};
 use support::generator::generate;
+use support::nasty;
 use support::output::{Output, Results, files_below, run};
+use support::prng::Prng;
+use support::wire::data_packet;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_bulkreasm");
 
@@ -363,4 +367,70 @@ fn a_pipe_that_is_interrupted_before_anything_came_leaves_nothing() {
     assert_eq!(output.status.code(), Some(130), "{output:?}");
     assert!(!out.exists());
     drop(stdin);
+}
+
+/// Frames of a pcapng without any time, with payload that does not compress.
+fn untimed(frames: u8) -> Vec<u8> {
+    let mut random = Prng::new(7);
+    let mut bytes = block(
+        0x0a0d_0d0a,
+        b"\x4d\x3c\x2b\x1a\x01\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff",
+        None,
+    );
+    bytes.extend(block(1, b"\x01\0\0\0\0\0\x04\0", None));
+    for number in 0..frames {
+        let payload: Vec<u8> = (0..600)
+            .map(|_| u8::try_from(random.below(256)).unwrap())
+            .collect();
+        let packet = data_packet(4000, 1000 + 600 * u32::from(number), &payload);
+        let mut body = u32::try_from(packet.len()).unwrap().to_le_bytes().to_vec();
+        body.extend(&packet);
+        bytes.extend(block(3, &body, None));
+    }
+    bytes
+}
+
+/// Damage of the compression is damage wherever the bytes come from, and costs the same bytes: also where it is
+/// met while the beginning of the capture is looked at.
+#[test]
+fn damaged_compression_gives_the_same_as_a_file_and_through_a_pipe() {
+    let base = tempfile::tempdir().unwrap();
+    let captures = [untimed(200), nasty::sound(Format::ALL[0])];
+    let mut damaged = 0;
+    for (number, capture) in captures.iter().enumerate() {
+        for how in Compression::ALL {
+            let whole = how.compress(capture);
+            let header = how.compress(&capture[..24.max(number * 24)]);
+            let mut files = vec![
+                [&header[..], b"junk"].concat(),
+                [&whole[..], &capture[..]].concat(),
+                header[..header.len() - 2].to_vec(),
+                whole[..whole.len() - 3].to_vec(),
+            ];
+            for part in 1..6 {
+                let mut file = whole.clone();
+                let at = file.len() * part / 6;
+                file[at] ^= 0x10;
+                files.push(file);
+            }
+            for (kind, file) in files.iter().enumerate() {
+                let at = |name: &str| base.path().join(format!("{number}{how:?}{kind}{name}"));
+                let (path, out) = (at("in"), at("file"));
+                fs::write(&path, file).unwrap();
+                let status = run_on_file(&path, &out, &[]).status;
+                let wanted = outcome(status, &out);
+                damaged += usize::from(status == Some(3));
+                let name = format!("{number} {how:?} {kind}");
+                for (pipe, at_a_time) in [("a", 1000), ("b", 70_000)] {
+                    let piped = run_on_pipe(file, at_a_time, &at(pipe), &["-q"]);
+                    assert_equal(&piped, &wanted, &format!("{name} by {at_a_time}"));
+                }
+                let other = at("other");
+                let more = ["--no-mmap", "--batch-bytes", "5000", "--chunk-bytes", "700"];
+                let status = run_on_file(&path, &other, &more).status;
+                assert_equal(&outcome(status, &other), &wanted, &name);
+            }
+        }
+    }
+    assert!(damaged > 30, "{damaged}");
 }

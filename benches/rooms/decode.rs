@@ -5,7 +5,7 @@ use std::hint::black_box;
 use bulkreasm::config::SHARDS;
 use bulkreasm::decode::{DecodeSink, Fragment};
 use bulkreasm::model::Segment;
-use bulkreasm::shard::{Buckets, shard_of};
+use bulkreasm::shard::{Buckets, ShardSeed};
 use criterion::{BatchSize, Criterion, Throughput};
 
 use crate::sample::{Segments, decode, shapes};
@@ -46,14 +46,20 @@ pub fn benches(criterion: &mut Criterion) {
         let segments = segments.0;
         let mut group = criterion.benchmark_group("shard");
         group.throughput(Throughput::Elements(sample.frames));
-        let hash = || segments.iter().map(|s| shard_of(&s.key)).sum::<usize>();
+        let seed = ShardSeed::default();
+        let hash = || {
+            segments
+                .iter()
+                .map(|s| seed.shard_of(&s.key))
+                .sum::<usize>()
+        };
         assert!(hash() < SHARDS * segments.len());
         group.bench_function(format!("hash/{}", sample.name), |bencher| {
             bencher.iter(|| black_box(hash()));
         });
 
         let fill = |segments: Vec<Segment>| {
-            let mut buckets = Buckets::default();
+            let mut buckets = Buckets::new(seed);
             for segment in segments {
                 buckets.segment(segment);
             }

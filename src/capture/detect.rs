@@ -9,8 +9,8 @@ use super::pcapng::{self, NoBlock, SECTION_HEADER, SECTION_HEADER_LEN, Section};
 use super::state::{Format, WalkState};
 use super::{bytes, foreign};
 
-/// So many first bytes tell every format that is known, bytes.
-pub(super) const ENOUGH: usize = 64;
+/// So many first bytes tell every format that is known, bytes: a tar archive has its mark at the 257th.
+pub(super) const ENOUGH: usize = 512;
 
 /// The format that the first bytes of a file tell, and the state in which a walk of it begins. `head`
 /// is the whole file where it has fewer than [`ENOUGH`] bytes.

@@ -2,41 +2,67 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::compression::{Compression, Trouble};
+use super::find::Skipped;
+use crate::model::shown;
 
 /// Why a capture could not be opened: which file, what is wrong with it, what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
     /// There is no such file.
-    #[error("{}: no such file; check the path", path.display())]
+    #[error("{}: no such file; check the path", shown(path))]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// The file may not be read.
-    #[error("{}: permission denied; grant yourself read access or run as its owner", path.display())]
+    #[error(
+        "{}: permission denied; grant yourself read access or run as its owner",
+        shown(path)
+    )]
     Permission {
         /// The file.
         path: PathBuf,
     },
     /// It is a directory.
-    #[error("{}: is a directory; name the captures in it", path.display())]
+    #[error("{}: is a directory; name the captures in it", shown(path))]
     Directory {
         /// The directory.
+        path: PathBuf,
+    },
+    /// Its path goes through a file as if that were a directory.
+    #[error(
+        "{}: a part of this path is a file and no directory; leave out what follows that, also a / at the end",
+        shown(path)
+    )]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It has bytes, and the system says that it has none, as of files in /proc.
+    #[error(
+        "{}: the system does not say how long it is, as of files in /proc; \
+         copy it to a disk, or send its bytes to standard input: cat FILE | bulkreasm - --out DIR",
+        shown(path)
+    )]
+    NoLength {
+        /// The path.
         path: PathBuf,
     },
     /// It is a pipe, socket or device: its bytes cannot be addressed by offset.
     #[error(
         "{}: is not a regular file; name a file, or send its bytes to standard input and name -",
-        path.display()
+        shown(path)
     )]
     NotRegular {
         /// The path.
         path: PathBuf,
     },
     /// The operating system could not open, read or map it.
-    #[error("{}: cannot {action}: {source}; check the disk, or try without the memory map", path.display())]
+    #[error("{}: cannot {action}: {source}; {}", shown(path), advice(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -49,14 +75,14 @@ pub enum CaptureError {
     #[error(
         "{}: the file is empty (0 bytes), not even a file header was captured; \
          check that the capture ran and was flushed",
-        path.display()
+        shown(path)
     )]
     Empty {
         /// The file.
         path: PathBuf,
     },
     /// It is in another format.
-    #[error("{}: {what} (it begins with {first}); {advice}", path.display())]
+    #[error("{}: {what} (it begins with {first}); {advice}", shown(path))]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -71,7 +97,7 @@ pub enum CaptureError {
     #[error(
         "{}: the {format} header is cut short: the file has {have} bytes and the header takes {need}; \
          nothing was captured in it, fetch the file again if it should be longer",
-        path.display()
+        shown(path)
     )]
     HeaderCut {
         /// The file.
@@ -87,7 +113,7 @@ pub enum CaptureError {
     #[error(
         "{}: {format} version {major}.{minor} is not supported ({supported} is); \
          convert the file with editcap or tcpdump -r … -w …",
-        path.display()
+        shown(path)
     )]
     Version {
         /// The file.
@@ -104,7 +130,7 @@ pub enum CaptureError {
     /// Offsets in it do not fit into an [`InputPos`](crate::model::InputPos).
     #[error(
         "{}: {bytes} bytes are more than one input may have (2^48 − 1); split the capture",
-        path.display()
+        shown(path)
     )]
     TooLarge {
         /// The file.
@@ -114,9 +140,8 @@ pub enum CaptureError {
     },
     /// It is compressed, and cannot be decompressed even so far that its format is known.
     #[error(
-        "{}: compressed with {compression}, and nothing of it can be decompressed: {source}; \
-         fetch the file again",
-        path.display()
+        "{}: compressed with {compression}, and nothing of it can be decompressed: it {reason}; {advice}",
+        shown(path)
     )]
     Compressed {
         /// The file.
@@ -124,15 +149,17 @@ pub enum CaptureError {
         /// How it is compressed.
         compression: &'static str,
         /// What is wrong.
-        source: io::Error,
+        reason: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// What arrives, or is decompressed, cannot be kept.
     #[error(
         "cannot keep the bytes of {} in a temporary file in {}: {reason}; they take as much room \
          there as the capture has without compression: free some, name a directory on another file \
          system with --out, or decompress the capture to a file first",
-        path.display(),
-        directory.display()
+        shown(path),
+        shown(directory)
     )]
     Spool {
         /// The input.
@@ -149,7 +176,10 @@ pub enum CaptureError {
     #[error("interrupted before anything arrived; nothing was written")]
     Interrupted,
     /// A pattern that matches nothing, or is none.
-    #[error("{}: {reason}; check the pattern", path.display())]
+    #[error(
+        "{}: {reason}; check the name, and write [*], [?] and [[] for these characters themselves",
+        shown(path)
+    )]
     Pattern {
         /// The pattern.
         path: PathBuf,
@@ -158,15 +188,17 @@ pub enum CaptureError {
     },
     /// Nothing that was named holds a capture.
     #[error(
-        "{}: no capture in it: {files} files there, and none is a pcap or pcapng file; \
-         name a directory with captures in it, or the files themselves",
-        path.display()
+        "{}: no capture in it: {}; name a directory with captures in it, or the files themselves",
+        shown(path),
+        passed_over(*files, first.as_ref())
     )]
     NoCapture {
         /// The first argument.
         path: PathBuf,
-        /// Files that were looked at and are none.
+        /// Files that were looked at and are none, and directories that were not.
         files: usize,
+        /// The first of them.
+        first: Option<Skipped>,
     },
     /// More files than can be told apart.
     #[error("{files} input files are more than one run takes (65,536); join some with mergecap")]
@@ -194,7 +226,13 @@ impl CaptureError {
                 | CaptureError::Foreign { .. }
                 | CaptureError::HeaderCut { .. }
                 | CaptureError::Compressed { .. }
+                | CaptureError::NoLength { .. }
         )
+    }
+
+    /// The file has no bytes.
+    pub(super) const fn is_empty(&self) -> bool {
+        matches!(self, CaptureError::Empty { .. })
     }
 
     /// What it says, without the path in front and the advice behind.
@@ -204,15 +242,29 @@ impl CaptureError {
                 "a link that leads nowhere, or gone since the directory was listed".to_owned()
             }
             CaptureError::NotRegular { .. } => "not a regular file".to_owned(),
+            CaptureError::NoLength { .. } => {
+                "a file whose length the system does not say".to_owned()
+            }
             CaptureError::Empty { .. } => "empty".to_owned(),
             CaptureError::Foreign { what, .. } => (*what).to_owned(),
             CaptureError::HeaderCut { format, .. } => format!("the {format} header is cut short"),
             CaptureError::Compressed {
                 compression,
-                source,
+                reason,
                 ..
-            } => format!("compressed with {compression}, and cannot be decompressed: {source}"),
+            } => format!("compressed with {compression}, and cannot be decompressed: it {reason}"),
             other => other.to_string(),
+        }
+    }
+
+    /// Nothing of the file at `path` can be decompressed.
+    pub(super) fn compressed(path: &Path, how: Compression, error: &io::Error) -> CaptureError {
+        let Trouble { text, advice } = Trouble::of(error);
+        CaptureError::Compressed {
+            path: path.into(),
+            compression: how.name(),
+            reason: text,
+            advice,
         }
     }
 
@@ -224,6 +276,7 @@ impl CaptureError {
             _ if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
                 CaptureError::Missing { path }
             }
+            io::ErrorKind::NotADirectory => CaptureError::NotADirectory { path },
             io::ErrorKind::PermissionDenied => CaptureError::Permission { path },
             io::ErrorKind::IsADirectory => CaptureError::Directory { path },
             _ => CaptureError::Io {
@@ -232,6 +285,31 @@ impl CaptureError {
                 source,
             },
         }
+    }
+}
+
+fn passed_over(files: usize, first: Option<&Skipped>) -> String {
+    let Some(Skipped { path, reason }) = first else {
+        return "there is no file".to_owned();
+    };
+    let (path, more) = (shown(path), files.saturating_sub(1));
+    match more {
+        0 => format!("passed over {path} ({reason})"),
+        more => format!("passed over {path} ({reason}), and {more} more"),
+    }
+}
+
+/// What to do about an error of the operating system.
+fn advice(error: &io::Error) -> &'static str {
+    use rustix::io::Errno;
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::MFILE | Errno::NFILE) => "raise the limit on open files (ulimit -n)",
+        Some(Errno::NAMETOOLONG) => "give it a shorter path",
+        // What files of /proc and the like answer where there is nothing to read.
+        Some(Errno::INVAL | Errno::PERM | Errno::SRCH) => {
+            "name a file that lies on a disk, or send its bytes to standard input and name -"
+        }
+        _ => "check the disk, or copy the file to another one",
     }
 }
 

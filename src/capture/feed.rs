@@ -1,7 +1,7 @@
 //! Streams on their way into the spool: compressed files, and standard input.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, IsTerminal, Read};
+use std::io::{self, BufRead, Cursor, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,15 +10,12 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use super::compression::{Compression, Decompressor};
+use super::compression::{self, Compression, Trouble};
 use super::regular::Identity;
 use super::spool::{End, Spooled};
 
-/// Bytes read from a file, and written to the spool, at a time.
+/// Bytes written to the spool at a time.
 pub(super) const READ: usize = 256 << 10;
-/// Bytes decompressed at a time. A decoder that meets damage may give nothing of what it was asked
-/// for in that call, so it is asked for little.
-const PIECE: usize = 4 << 10;
 /// Bytes read from standard input at a time.
 const PIPE: usize = 64 << 10;
 /// How many of those may wait for the spool.
@@ -65,10 +62,15 @@ impl Meter {
 struct Metered<R> {
     reader: R,
     meter: Meter,
+    halt: Halt,
 }
 
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        // Few bytes of a file may be hours of work for a decoder that gives nothing meanwhile.
+        if self.halt.is_set() {
+            return Err(interrupted());
+        }
         match self.reader.read(buffer) {
             Ok(got) => {
                 self.meter.bytes.fetch_add(got as u64, Ordering::Relaxed);
@@ -87,31 +89,34 @@ impl<R: Read> Read for Metered<R> {
 /// Bytes of a capture, one after another.
 pub(super) type Bytes = Box<dyn Read + Send>;
 
-/// Finds out how `reader` is compressed, if it is; gives what it holds, decompressed. It is read
-/// `most` bytes at a time.
+/// Finds out how a file is compressed, if it is; gives what it holds, decompressed. Reading it ends
+/// with an error when the run does.
 pub(super) fn open(
-    reader: impl Read + Send + 'static,
+    file: File,
     meter: &Meter,
-    most: usize,
+    halt: &Halt,
 ) -> io::Result<(Option<Compression>, Bytes)> {
-    let metered = Metered {
-        reader,
+    compression::open(Metered {
+        reader: file,
         meter: meter.clone(),
-    };
-    let mut reader = BufReader::with_capacity(most, metered);
-    let mut head = Vec::new();
-    (&mut reader)
-        .take(Compression::MAGIC as u64)
-        .read_to_end(&mut head)?;
-    let compression = Compression::of(&head);
-    let reader = Cursor::new(head).chain(reader);
-    Ok((
-        compression,
-        match compression {
-            Some(compression) => Box::new(Decompressor::new(compression, reader)),
-            None => Box::new(reader),
-        },
-    ))
+        halt: halt.clone(),
+    })
+}
+
+/// The same of standard input, of which all that has arrived is taken before it ends.
+pub(super) fn open_standard_input(
+    meter: &Meter,
+    halt: &Halt,
+) -> io::Result<(Option<Compression>, Bytes)> {
+    compression::open(Metered {
+        reader: standard_input(halt)?,
+        meter: meter.clone(),
+        halt: Halt::default(),
+    })
+}
+
+fn interrupted() -> io::Error {
+    io::Error::other("the run was interrupted")
 }
 
 /// The file that standard input was redirected from; `None` where it is a pipe, or is closed.
@@ -123,7 +128,7 @@ pub(super) fn redirected_file() -> Option<Identity> {
 
 /// Standard input. It is read by a thread of its own that nobody waits for, since a read of a pipe
 /// ends when the writer wants.
-pub(super) fn standard_input(halt: &Halt) -> io::Result<impl Read + Send + 'static> {
+fn standard_input(halt: &Halt) -> io::Result<impl Read + Send + 'static> {
     let input = io::stdin();
     if input.is_terminal() {
         return Err(io::Error::other("it is a terminal and no pipe or file"));
@@ -159,7 +164,7 @@ fn pump(input: &mut File, sender: &SyncSender<io::Result<Vec<u8>>>, halt: &Halt)
         }
     }
     // Whoever takes the bytes must not take the end of this thread for the end of the input.
-    let _ = sender.send(Err(io::Error::other("the run was interrupted")));
+    let _ = sender.send(Err(interrupted()));
 }
 
 /// The other end of [`pump`].
@@ -177,7 +182,7 @@ impl Read for Piped {
                 Err(RecvTimeoutError::Disconnected) => return Ok(0),
                 // What has arrived before is still taken.
                 Err(RecvTimeoutError::Timeout) if self.halt.is_set() => {
-                    return Err(io::Error::other("the run was interrupted"));
+                    return Err(interrupted());
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -201,9 +206,7 @@ pub(super) fn feed(
         if halt.is_set() && !live {
             return End::Stopped;
         }
-        let room = buffer.get_mut(filled..).unwrap_or_default();
-        let piece = room.len().min(PIECE);
-        let read = reader.read(room.get_mut(..piece).unwrap_or_default());
+        let read = reader.read(buffer.get_mut(filled..).unwrap_or_default());
         if matches!(&read, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
             continue;
         }
@@ -218,15 +221,19 @@ pub(super) fn feed(
         match read {
             Ok(0) => return End::Clean,
             Ok(_) => {}
-            Err(_) if halt.is_set() => return End::Stopped,
-            Err(error) if meter.has_failed() => {
-                return End::Unreadable(error.kind(), error.to_string());
-            }
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return End::Damaged("ends early".to_owned());
-            }
-            Err(error) => return End::Damaged(format!("is damaged: {error}")),
+            Err(error) => return ended_by(&error, meter, halt),
         }
+    }
+}
+
+/// How a stream ended that cannot be read on.
+pub(super) fn ended_by(error: &io::Error, meter: &Meter, halt: &Halt) -> End {
+    if halt.is_set() {
+        End::Stopped
+    } else if meter.has_failed() {
+        End::Unreadable(error.kind(), error.to_string())
+    } else {
+        End::Damaged(Trouble::of(error).text)
     }
 }
 
@@ -244,4 +251,28 @@ impl Drop for EndAnyway<'_> {
 /// The name of standard input on the command line.
 pub(super) fn is_standard_input(path: &Path) -> bool {
     path.as_os_str() == "-"
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, Write};
+
+    use super::*;
+
+    /// Frames without content, of which a decoder may read millions before it gives a byte.
+    #[test]
+    fn a_decoder_that_gives_nothing_hears_that_the_run_is_over() {
+        let mut file = tempfile::tempfile().unwrap();
+        let empty = zstd::encode_all(&b""[..], 1).unwrap();
+        file.write_all(&empty.repeat(100_000)).unwrap();
+        file.rewind().unwrap();
+        let (meter, halt) = (Meter::default(), Halt::default());
+        let (compression, mut bytes) = open(file, &meter, &halt).unwrap();
+        assert_eq!(compression, Some(Compression::Zstd));
+        halt.interrupted.store(true, Ordering::Relaxed);
+        let error = bytes.read(&mut [0; 100]).unwrap_err();
+        assert_eq!(error.to_string(), "the run was interrupted");
+        assert!(meter.bytes() < 100_000, "{}", meter.bytes());
+        assert!(!meter.has_failed());
+    }
 }

@@ -1,20 +1,22 @@
-//! The beginning of a capture, read once before anything else: which format it has, which link
-//! types, and when its first frame was captured.
+//! The beginning of a capture, read once before anything else.
 
 use std::borrow::Cow;
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::beginning::Beginning;
 use super::detect::{self, detect};
 use super::error::CaptureError;
-use super::state::{Format, WalkState, Window};
-use super::walk::Walker;
-use crate::model::{LinkType, Timestamp};
+use super::state::{Format, Window};
+use crate::model::LinkType;
 
-/// How far into a capture its first frame and interfaces are looked for, bytes.
-const MOST: usize = 1 << 20;
+/// How much of a capture that can be read once only is held in memory while its beginning is looked at,
+/// bytes.
+const MOST_KEPT: usize = 1 << 20;
 /// What is read first, bytes; as a rule it holds a frame.
 const FIRST: usize = 4096;
+/// What is read at a time at most, bytes.
+const MOST: usize = 16 << 20;
 
 /// The format of a capture, as far as its beginning tells.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,15 +32,21 @@ pub struct FormatInfo {
 
 /// What the beginning of a capture tells.
 pub(super) struct Head {
-    /// The bytes read for it.
+    /// The bytes read for it, where they are kept.
     pub(super) bytes: Vec<u8>,
-    /// The state in which a walk begins.
-    pub(super) start: WalkState,
-    /// The format.
-    pub(super) info: FormatInfo,
-    /// Time of the first frame that has one; [`Timestamp::NONE`] where none of the first mebibyte
-    /// has.
-    pub(super) first_ts: Timestamp,
+    /// What they tell.
+    pub(super) beginning: Beginning,
+    /// More bytes would tell more.
+    pub(super) is_cut: bool,
+}
+
+/// Whether the bytes that are read are needed once more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Keep {
+    /// They are: they can be had once only.
+    All,
+    /// They are not.
+    None,
 }
 
 /// Why the beginning of a capture tells nothing.
@@ -51,14 +59,15 @@ pub(super) enum NoHead {
 
 /// Reads no further than it must, since more may not have been captured yet. An error after the
 /// format is known is left to whoever reads on from there.
-pub(super) fn read(path: &Path, reader: &mut dyn Read) -> Result<Head, NoHead> {
+pub(super) fn read(path: &Path, reader: &mut dyn Read, keep: Keep) -> Result<Head, NoHead> {
     let mut source = Source {
         reader,
         bytes: Vec::new(),
+        base: 0,
         eof: false,
     };
-    let mut start = loop {
-        source.more().map_err(NoHead::Read)?;
+    let start = loop {
+        source.more(MOST).map_err(NoHead::Read)?;
         if source.bytes.is_empty() && source.eof {
             return Err(NoHead::Capture(CaptureError::Empty { path: path.into() }));
         }
@@ -68,49 +77,45 @@ pub(super) fn read(path: &Path, reader: &mut dyn Read) -> Result<Head, NoHead> {
             Err(error) => return Err(NoHead::Capture(error)),
         }
     };
-    let mut info = None;
-    let mut state = start.clone();
-    let first_ts = loop {
-        let window = Window::new(Cow::Borrowed(&source.bytes), 0, 0, source.eof);
-        let mut walker = Walker::new(&window, state, MOST as u64);
-        let frame = walker.next();
-        if let (Some(frame), None) = (&frame, &info) {
-            start.learn(frame);
+    let mut beginning = Beginning::new(start);
+    let mut is_cut = false;
+    loop {
+        let window = Window::new(Cow::Borrowed(&source.bytes), source.base, 0, source.eof);
+        if beginning.look(&window) || source.eof {
+            break;
         }
-        let frame = frame.map(|frame| frame.ts);
-        state = walker.finish().0;
-        match frame {
-            Some(ts) => {
-                info.get_or_insert_with(|| describe(&state));
-                if ts != Timestamp::NONE {
-                    break ts;
-                }
+        let most = match keep {
+            Keep::All => MOST_KEPT.saturating_sub(source.bytes.len()),
+            Keep::None => {
+                source.forget_before(beginning.offset());
+                MOST
             }
-            None if source.eof || source.bytes.len() >= MOST => break Timestamp::NONE,
-            None if source.more().is_err() => break Timestamp::NONE,
-            None => {}
+        };
+        is_cut = most == 0;
+        if is_cut || source.more(most).is_err() {
+            break;
         }
-    };
+    }
     Ok(Head {
-        info: info.unwrap_or_else(|| describe(&state)),
         bytes: source.bytes,
-        start,
-        first_ts,
+        beginning,
+        is_cut,
     })
 }
 
 struct Source<'a> {
     reader: &'a mut dyn Read,
     bytes: Vec<u8>,
+    /// The offset of the first of them.
+    base: u64,
     eof: bool,
 }
 
 impl Source<'_> {
     /// Waits for more bytes, and takes what is there.
-    fn more(&mut self) -> io::Result<()> {
+    fn more(&mut self, most: usize) -> io::Result<()> {
         let have = self.bytes.len();
-        let most = have.max(FIRST).min(MOST.saturating_sub(have));
-        self.bytes.resize(have + most, 0);
+        self.bytes.resize(have + have.max(FIRST).min(most), 0);
         let got = loop {
             match self
                 .reader
@@ -125,24 +130,34 @@ impl Source<'_> {
         self.eof = got? == 0;
         Ok(())
     }
+
+    fn forget_before(&mut self, offset: u64) {
+        let gone = usize::try_from(offset.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        let gone = gone.min(self.bytes.len());
+        self.bytes.drain(..gone);
+        self.base += gone as u64;
+    }
 }
 
-fn describe(state: &WalkState) -> FormatInfo {
-    let interfaces = state.interfaces();
-    let mut links = Vec::new();
-    for (link, _) in &interfaces {
-        if !links.contains(link) {
-            links.push(*link);
+impl FormatInfo {
+    /// What is known of a capture whose records have this format.
+    pub(super) fn of(format: &Format) -> FormatInfo {
+        let interfaces = format.interfaces();
+        let mut links = Vec::new();
+        for (link, _) in &interfaces {
+            if !links.contains(link) {
+                links.push(*link);
+            }
         }
-    }
-    let unlimited = interfaces.iter().any(|(_, snaplen)| *snaplen == 0);
-    let greatest = interfaces.iter().map(|(_, snaplen)| *snaplen).max();
-    FormatInfo {
-        name: match state.format() {
-            Format::Pcap(pcap) => pcap.name(),
-            Format::Pcapng(_) => "pcapng",
-        },
-        links,
-        snaplen: greatest.filter(|_| !unlimited).unwrap_or(0),
+        let unlimited = interfaces.iter().any(|(_, snaplen)| *snaplen == 0);
+        let greatest = interfaces.iter().map(|(_, snaplen)| *snaplen).max();
+        FormatInfo {
+            name: match format {
+                Format::Pcap(pcap) => pcap.name(),
+                Format::Pcapng(_) => "pcapng",
+            },
+            links,
+            snaplen: greatest.filter(|_| !unlimited).unwrap_or(0),
+        }
     }
 }

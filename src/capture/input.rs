@@ -7,17 +7,19 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::beginning::Beginning;
 use super::compression::Compression;
 use super::error::CaptureError;
 use super::feed::{self, Bytes, EndAnyway, Halt, Meter};
-use super::head::{self, FormatInfo, Head, NoHead};
+use super::head::{self, FormatInfo, Head, Keep, NoHead};
 use super::regular::{Identity, OpenFiles, Regular, open_same};
 use super::spool::{End, Spooled};
 use super::state::{WalkState, Window};
 use crate::model::{InputPos, PayloadSource, Timestamp};
 
-/// What is read of a file at a time to look at its beginning, bytes.
-const GLANCE: usize = 8 << 10;
+/// By what part more must have arrived of a beginning that is looked at once more; so looking again and
+/// again costs in proportion to the bytes.
+const GROWN_BY: u64 = 8;
 
 /// One file of the input, whose beginning has been looked at. Offsets are those of the capture: in a
 /// compressed file, of the bytes that it holds.
@@ -28,7 +30,9 @@ pub struct Input {
     bytes: Source,
     start: WalkState,
     info: FormatInfo,
-    first_ts: Timestamp,
+    begins: Timestamp,
+    /// What has been seen of its beginning, where more bytes would tell more.
+    unseen: Option<Beginning>,
     error: OnceLock<io::Error>,
 }
 
@@ -63,7 +67,7 @@ impl Input {
     /// that ends the process. Without, it is read in blocks, and shrinking is an error like any
     /// other.
     pub fn open(path: &Path, file: u16, use_mmap: bool) -> Result<Input, CaptureError> {
-        let mut input = Input::look(path, use_mmap, &Arc::default())?;
+        let mut input = Input::look(path, use_mmap, &Arc::default(), &Halt::default())?;
         input.file = file;
         Ok(input)
     }
@@ -73,6 +77,7 @@ impl Input {
         path: &Path,
         use_mmap: bool,
         open: &Arc<OpenFiles>,
+        halt: &Halt,
     ) -> Result<Input, CaptureError> {
         let io_error = |action| {
             move |source: io::Error| CaptureError::from_io(path.to_path_buf(), action, source)
@@ -95,9 +100,29 @@ impl Input {
             });
         }
         let meter = Meter::default();
-        let (compression, mut reader) =
-            feed::open(handle, &meter, GLANCE).map_err(io_error("read it"))?;
-        let head = look_at(path, compression, &mut reader, &meter)?;
+        let looked = match feed::open(handle, &meter, halt) {
+            Ok((compression, mut reader)) => {
+                look_at(path, compression, &mut reader, &meter, Keep::None)
+                    .map(|head| (compression, head))
+            }
+            // Its first frames are skippable ones.
+            Err(source) if meter.bytes() > 0 && !meter.has_failed() => {
+                Err(CaptureError::compressed(path, Compression::Zstd, &source))
+            }
+            Err(source) => Err(io_error("read it")(source)),
+        };
+        // The beginning of a hostile file may be all of it.
+        if halt.is_set() {
+            return Err(CaptureError::Interrupted);
+        }
+        let (compression, head) = match looked {
+            Ok(looked) if len > 0 => looked,
+            // It has bytes all the same, or says so itself.
+            Ok(_) | Err(CaptureError::Io { .. }) if len == 0 => {
+                return Err(CaptureError::NoLength { path: path.into() });
+            }
+            looked => looked?,
+        };
         let bytes = match compression {
             None => Source::Regular(Regular::new(
                 path,
@@ -120,11 +145,14 @@ impl Input {
     /// Looks at what comes in on standard input, as soon as it does.
     pub(super) fn standard_input(path: &Path, halt: &Halt) -> Result<Input, CaptureError> {
         let meter = Meter::default();
-        let opened = feed::standard_input(halt)
-            .and_then(|pipe| feed::open(pipe, &meter, feed::READ))
-            .map_err(|source| CaptureError::from_io(path.to_path_buf(), "read it", source));
+        let opened = feed::open_standard_input(&meter, halt).map_err(|source| {
+            if meter.bytes() > 0 && !meter.has_failed() {
+                return CaptureError::compressed(path, Compression::Zstd, &source);
+            }
+            CaptureError::from_io(path.to_path_buf(), "read it", source)
+        });
         let looked = opened.and_then(|(compression, mut reader)| {
-            let mut head = look_at(path, compression, &mut reader, &meter)?;
+            let mut head = look_at(path, compression, &mut reader, &meter, Keep::All)?;
             let begun = Cursor::new(std::mem::take(&mut head.bytes));
             let bytes = Source::Stream(Stream {
                 compression,
@@ -150,11 +178,31 @@ impl Input {
             identity,
             file: 0,
             bytes,
-            start: head.start,
-            info: head.info,
-            first_ts: head.first_ts,
+            start: head.beginning.start.clone(),
+            info: head.beginning.info(),
+            begins: head.beginning.begins(),
+            unseen: head.is_cut.then_some(head.beginning),
             error: OnceLock::new(),
         }
+    }
+
+    /// Looks on at the beginning of what comes in on standard input, which has a place to be kept by now,
+    /// where what was held in memory did not tell when it begins.
+    pub(super) fn look_on(&mut self, halt: &Halt) {
+        let Some(mut beginning) = self.unseen.take() else {
+            return;
+        };
+        if let Source::Stream(stream) = &self.bytes
+            && let Some(Origin::Pipe(mut pipe)) = stream.take_origin()
+        {
+            match stream.look_on(&mut beginning, &mut pipe, halt) {
+                Some(end) => stream.spooled.end(end),
+                None => stream.give_origin(Origin::Pipe(pipe)),
+            }
+        }
+        self.start = beginning.start.clone();
+        self.info = beginning.info();
+        self.begins = beginning.begins();
     }
 
     /// Gives it its number.
@@ -272,13 +320,18 @@ impl Input {
         self.start.clone()
     }
 
-    /// The time before which no frame of it has its place in the order of all captures' frames: that
-    /// of the first frame, and the end of time where the first mebibyte does not tell it.
+    /// The time before which no frame of it has its place in the order of all captures' frames: that at
+    /// which it begins, and the end of time where it has no time.
     pub fn begins(&self) -> Timestamp {
-        match self.first_ts {
+        match self.begins {
             Timestamp::NONE => Timestamp::from_ns(i64::MAX),
             known => known,
         }
+    }
+
+    /// The time before which no frame of it moves a clock; [`Timestamp::NONE`] where it has no time.
+    pub const fn floor(&self) -> Timestamp {
+        self.begins
     }
 
     /// The bytes of a range are hardly needed any more; whoever reads them nevertheless waits for them to be
@@ -355,7 +408,7 @@ impl Input {
         let opened = match origin {
             Some(Origin::Pipe(pipe)) => Ok(pipe),
             Some(Origin::File(identity)) if !halt.is_set() => open_same(&self.path, identity)
-                .and_then(|file: File| feed::open(file, &stream.meter, feed::READ))
+                .and_then(|file: File| feed::open(file, &stream.meter, halt))
                 .map(|(_, bytes)| bytes),
             _ => {
                 stream.spooled.end(End::Stopped);
@@ -376,6 +429,45 @@ impl Input {
 }
 
 impl Stream {
+    /// Reads on into the spool until enough is known of the beginning; how the stream ended, if it did
+    /// before.
+    fn look_on(&self, beginning: &mut Beginning, pipe: &mut Bytes, halt: &Halt) -> Option<End> {
+        let mut buffer = vec![0; feed::READ];
+        let mut enough = 0;
+        loop {
+            let end = match pipe.read(&mut buffer) {
+                Ok(0) => Some(End::Clean),
+                Ok(got) => {
+                    let kept = self.spooled.append(buffer.get(..got).unwrap_or_default());
+                    kept.err()
+                        .map(|error| End::Unkept(error.kind(), error.to_string()))
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Some(feed::ended_by(&error, &self.meter, halt)),
+            };
+            let (from, len) = (beginning.offset(), self.spooled.len());
+            if end.is_none() && len < enough || len <= from {
+                if end.is_some() {
+                    return end;
+                }
+                continue;
+            }
+            let (data, _) = self
+                .spooled
+                .read(from, usize::try_from(len - from).unwrap_or(usize::MAX));
+            let at_eof = matches!(end, Some(End::Clean));
+            let is_told = beginning.look(&Window::new(Cow::Owned(data), from, 0, at_eof));
+            if is_told || end.is_some() {
+                return end;
+            }
+            enough = len + len.saturating_sub(beginning.offset()) / GROWN_BY;
+        }
+    }
+
+    fn give_origin(&self, origin: Origin) {
+        *self.origin.lock().unwrap_or_else(PoisonError::into_inner) = Some(origin);
+    }
+
     fn take_origin(&self) -> Option<Origin> {
         self.origin
             .lock()
@@ -390,15 +482,12 @@ fn look_at(
     compression: Option<Compression>,
     reader: &mut Bytes,
     meter: &Meter,
+    keep: Keep,
 ) -> Result<Head, CaptureError> {
-    head::read(path, reader).map_err(|error| match (error, compression) {
+    head::read(path, reader, keep).map_err(|error| match (error, compression) {
         (NoHead::Capture(error), _) => error,
         (NoHead::Read(source), Some(compression)) if !meter.has_failed() => {
-            CaptureError::Compressed {
-                path: path.into(),
-                compression: compression.name(),
-                source,
-            }
+            CaptureError::compressed(path, compression, &source)
         }
         (NoHead::Read(source), _) => CaptureError::from_io(path.to_path_buf(), "read it", source),
     })

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,8 +11,9 @@ use std::thread::{self, Scope};
 
 use super::error::CaptureError;
 use super::feed::{self, Halt};
-use super::find::{self, Skipped};
+use super::find::{self, Search, Skipped};
 use super::input::Input;
+use super::natural;
 use super::regular::{self, Identity, OpenFiles};
 use super::spool::Spool;
 use crate::model::{InputPos, PayloadSource};
@@ -45,13 +46,15 @@ impl Drop for Feeding {
 
 impl Inputs {
     /// Finds and looks at the captures that `arguments` name: files, directories of captures,
-    /// patterns that the shell has left alone, and `-` for standard input. They are put in the order of their first frames'
-    /// times, those without any behind the others; at equal times in the order of their paths.
+    /// patterns that the shell has left alone, and `-` for standard input. They are put in the order of the times at
+    /// which they begin, those without any behind the others; at equal times in the natural order of their paths.
     ///
-    /// What is no capture is an error where it was named, and is skipped in a directory. When
+    /// What is no capture is an error where it was named, and is skipped in a directory; a file without
+    /// bytes is skipped where others were named, as a capture program makes the next one early. When
     /// `interrupted` becomes true, streams end where they stand.
     pub fn open(
         arguments: &[PathBuf],
+        search: &Search,
         use_mmap: bool,
         interrupted: &Arc<AtomicBool>,
     ) -> Result<Inputs, CaptureError> {
@@ -59,45 +62,63 @@ impl Inputs {
             interrupted: Arc::clone(interrupted),
             ..Halt::default()
         };
-        let found = find::find(arguments)?;
+        let found = find::find(arguments, search)?;
         let mut skipped = found.skipped;
         let (candidates, open) = (found.candidates, Arc::<OpenFiles>::default());
         let use_mmap = use_mmap && candidates.len() <= MOST_MAPS;
         let mut list = Vec::new();
+        let several = candidates.len() > 1;
+        let mut empty = None;
         for candidate in candidates {
             let path = &candidate.path;
             let looked = if feed::is_standard_input(path) {
                 Input::standard_input(path, &halt)
             } else {
-                Input::look(path, use_mmap, &open)
+                Input::look(path, use_mmap, &open, &halt)
             };
             match looked {
                 Ok(input) => list.push(input),
-                Err(error) if !candidate.named && error.is_no_capture() => skipped.push(Skipped {
-                    path: candidate.path,
-                    reason: error.without_path(),
-                }),
+                Err(error)
+                    if error.is_no_capture() && !candidate.named || error.is_empty() && several =>
+                {
+                    skipped.push(Skipped {
+                        path: candidate.path,
+                        reason: error.without_path(),
+                    });
+                    if candidate.named {
+                        empty.get_or_insert(error);
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
         if list.is_empty() {
-            return Err(CaptureError::NoCapture {
+            return Err(empty.unwrap_or_else(|| CaptureError::NoCapture {
                 path: arguments.first().cloned().unwrap_or_default(),
                 files: skipped.len(),
-            });
+                first: skipped.into_iter().next(),
+            }));
         }
         if list.len() > MOST_FILES {
             return Err(CaptureError::TooMany { files: list.len() });
         }
-        list.sort_by(|a, b| (a.begins(), a.path()).cmp(&(b.begins(), b.path())));
-        for (file, input) in (0..=u16::MAX).zip(&mut list) {
-            input.set_file(file);
-        }
-        Ok(Inputs {
+        let mut inputs = Inputs {
             list,
             skipped,
             halt,
-        })
+        };
+        inputs.put_in_order();
+        Ok(inputs)
+    }
+
+    fn put_in_order(&mut self) {
+        self.list.sort_by(|a, b| {
+            let times = a.begins().cmp(&b.begins());
+            times.then_with(|| natural::compare(a.path(), b.path()))
+        });
+        for (file, input) in (0..=u16::MAX).zip(&mut self.list) {
+            input.set_file(file);
+        }
     }
 
     /// The captures, by number.
@@ -132,22 +153,40 @@ impl Inputs {
         self.halt.over.store(true, Ordering::Relaxed);
     }
 
-    /// Makes a place in `directory` for what is decompressed or comes in on standard input; to be
-    /// called before [`Inputs::feed`].
-    pub fn keep_in(&self, directory: &Path) -> Result<(), CaptureError> {
+    /// Keeps what is decompressed or comes in on standard input in a file in `directory`, which `create`
+    /// gives; to be called before [`Inputs::feed`].
+    ///
+    /// Only now can standard input be read so far that it is known when it begins; so files may get
+    /// other numbers.
+    pub fn keep_in(
+        &mut self,
+        directory: &Path,
+        create: impl FnOnce() -> io::Result<File>,
+    ) -> Result<(), CaptureError> {
         let Some(first) = self.streams().next() else {
             return Ok(());
         };
-        let spool = Spool::create(directory).map_err(|error| CaptureError::Spool {
+        let file = create().map_err(|error| CaptureError::Spool {
             path: first.path().to_path_buf(),
             directory: directory.to_path_buf(),
             reason: error.to_string(),
         })?;
-        let spool = Arc::new(spool);
+        let spool = Arc::new(Spool::new(directory, file));
         for spooled in self.streams().filter_map(Input::spooled) {
             spooled.keep_in(&spool);
         }
+        for input in &mut self.list {
+            input.look_on(&self.halt);
+        }
+        self.put_in_order();
         Ok(())
+    }
+
+    /// What was kept of streams is not read any more.
+    pub fn let_go_of_spool(&self) {
+        if let Some(spool) = self.streams().find_map(|input| input.spooled()?.spool()) {
+            spool.let_go();
+        }
     }
 
     /// Begins to feed what is decompressed or comes in on standard input, with at most so many

@@ -11,6 +11,7 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
+mod beginning;
 mod bytes;
 mod compression;
 mod detect;
@@ -22,6 +23,7 @@ mod head;
 mod input;
 mod inputs;
 mod mmap;
+mod natural;
 mod options;
 mod pcap;
 mod pcapng;
@@ -38,7 +40,7 @@ mod tests;
 
 pub use compression::Compression;
 pub use error::CaptureError;
-pub use find::Skipped;
+pub use find::{Search, Skipped};
 pub use head::FormatInfo;
 pub use input::Input;
 pub use inputs::{Feeding, Inputs};

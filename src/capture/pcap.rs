@@ -1,7 +1,7 @@
 //! Classic pcap (draft-ietf-opsawg-pcap) and the variants of it that are in use.
 
 use super::bytes::{index, u16_at, u32_at, u32_from};
-use super::resync::{Link, Probe};
+use super::resync::{LONGEST, Link, Probe};
 use crate::model::{LinkType, TimeUnit, Timestamp};
 
 /// Length of the file header, bytes.
@@ -68,6 +68,13 @@ pub(super) struct RecordHeader {
     pub(super) captured: u32,
     /// Bytes on the wire.
     pub(super) original: u32,
+}
+
+impl RecordHeader {
+    /// Nothing but zeros, as where nothing was written: no frame, since a frame has a time or a length.
+    pub(super) const fn is_zero(&self) -> bool {
+        self.seconds == 0 && self.fraction == 0 && self.captured == 0 && self.original == 0
+    }
 }
 
 impl Pcap {
@@ -236,7 +243,7 @@ impl Pcap {
             return if at_eof { Probe::No } else { Probe::NeedMore };
         };
         let (_, units) = self.resolution();
-        let lengths = (1..=self.max_captured).contains(&header.captured)
+        let lengths = (1..=self.max_captured.min(LONGEST)).contains(&header.captured)
             && (1..=self.max_captured).contains(&header.original)
             && header.captured <= header.original.saturating_add(self.excess);
         let time = header.fraction < units

@@ -8,7 +8,7 @@ use pcap_parser::{BOM_MAGIC, EPB_MAGIC, IDB_MAGIC, SHB_MAGIC, SPB_MAGIC};
 
 use super::bytes::{index, u16_at, u32_at};
 use super::options::{Options, Resolution, fcs_octets, fcs_of_flags, is_large};
-use super::resync::{Link, Probe};
+use super::resync::{LONGEST, Link, Probe};
 use super::stats::{CutFrame, DamageReason};
 use crate::model::{LinkType, TimeUnit, Timestamp};
 
@@ -130,7 +130,10 @@ impl Section {
         };
         let len = u32_at(rest, 4, big_endian).ok_or(NoBlock::Short)?;
         if len < 12 || !len.is_multiple_of(4) || len > self.max_block() {
-            return Err(NoBlock::Damaged(DamageReason::BlockLength));
+            return Err(NoBlock::Damaged(match (kind, len) {
+                (0, 0) => DamageReason::Zeros,
+                _ => DamageReason::BlockLength,
+            }));
         }
         let bytes = rest.get(..index(len)).ok_or(NoBlock::Short)?;
         if u32_at(bytes, bytes.len() - 4, big_endian) != Some(len) {
@@ -275,7 +278,7 @@ impl Section {
     /// and a packet must fit into its block. The first of a chain must be of a kind in common use.
     pub(super) fn probe(&self, data: &[u8], at_eof: bool, pos: usize, link: Link) -> Probe {
         let section = SectionView {
-            max_block: self.max_block(),
+            max_block: self.max_block().min(LONGEST),
             big_endian: link.big_endian,
         };
         section.probe(data, at_eof, pos, link)

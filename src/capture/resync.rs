@@ -16,8 +16,13 @@
 //! of a pcap header is the original one of the true header, which is the same. Such a chain goes
 //! as far as the true one and those few bytes further, which is no further at all.
 //!
+//! No record longer than [`LONGEST`] is believed here, whatever the capture allows elsewhere: what a header
+//! in noise claims must not decide how far the search looks ahead, and so how much of a stream must have
+//! arrived for it.
+//!
 //! The search is linear: every offset is tried once, and a chain that runs into an offset which an
-//! earlier chain went through takes over what became of that one.
+//! earlier chain went through takes over what became of that one. Only the beginnings of long chains are
+//! remembered, since short ones are soon gone through again; those lie within [`RECOVER_SPAN`].
 
 use std::collections::HashMap;
 
@@ -29,8 +34,14 @@ const RECOVER_SPAN: usize = 128 << 10;
 const GUESS_SPAN: usize = 32 << 10;
 /// Records that make a chain where it does not end exactly at the end of the file.
 const MIN_CHAIN: usize = 3;
+/// Records of a chain that are worth remembering. It is a choice between steps and memory.
+const LONG_CHAIN: usize = 16;
 /// Remembered offsets that are worth clearing out.
 const MANY_TAILS: usize = 1 << 16;
+/// The longest record that is believed where nothing but chains tells records, bytes. It is a choice:
+/// twice what the largest packets of TCP take, which Linux builds for its own use (`GRO_MAX_SIZE`, 8
+/// times 65,535).
+pub(super) const LONGEST: u32 = 1 << 20;
 
 /// What the records of a chain so far say about the next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,9 +79,6 @@ pub(super) enum Probe {
 pub(super) enum Mode {
     /// The walk lost the records and will go on from what is found.
     Recover,
-    /// The last record reaches beyond the end of the file: only a chain that ends exactly there
-    /// makes its header a damaged one, and not the whole record one cut short.
-    ExactEnd,
     /// The result is only a guess and will be checked.
     Guess,
 }
@@ -117,6 +125,16 @@ pub(super) struct Search<'a> {
     tails: HashMap<usize, Tail>,
     path: Vec<usize>,
     clear_at: usize,
+    effort: Effort,
+}
+
+/// What a search took.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Effort {
+    /// Offsets looked at, however often.
+    pub(super) probes: u64,
+    /// The most offsets remembered at a time.
+    pub(super) remembered: usize,
 }
 
 impl<'a> Search<'a> {
@@ -130,7 +148,63 @@ impl<'a> Search<'a> {
             tails: HashMap::new(),
             path: Vec::new(),
             clear_at: MANY_TAILS,
+            effort: Effort::default(),
         }
+    }
+
+    /// What it has taken so far.
+    #[cfg(test)]
+    pub(super) const fn effort(&self) -> Effort {
+        self.effort
+    }
+
+    fn probe(&mut self, pos: usize, link: Link) -> Probe {
+        self.effort.probes += 1;
+        self.format.probe(self.data, self.at_eof, pos, link)
+    }
+
+    /// The first offset from `from` on at which a chain of records begins that ends exactly where the
+    /// data does, which is the end of the file. Where the last record reaches beyond that, only such
+    /// a chain makes its header a damaged one, and not the whole record one cut short.
+    ///
+    /// It goes from the end to the beginning, so that each offset needs to know of those behind it one bit.
+    pub(super) fn exact_end(&mut self, from: usize) -> Option<usize> {
+        let len = self.data.len();
+        let mut ends = [
+            Bits::new(len.saturating_sub(from)),
+            Bits::new(len.saturating_sub(from)),
+        ];
+        let first = self.format.first_link();
+        let mut found = None;
+        for pos in (from..len).rev() {
+            for big_endian in self.format.byte_orders() {
+                let inside = Link {
+                    big_endian: *big_endian,
+                    inside: true,
+                    seconds: None,
+                };
+                if self.leads_to_end(pos, inside, &ends, from) {
+                    let [little, big] = &mut ends;
+                    let bits = if *big_endian { big } else { little };
+                    bits.set(pos - from);
+                }
+            }
+            if self.leads_to_end(pos, first, &ends, from) {
+                found = Some(pos);
+            }
+        }
+        found
+    }
+
+    fn leads_to_end(&mut self, pos: usize, link: Link, ends: &[Bits; 2], from: usize) -> bool {
+        let Probe::Record { next, link } = self.probe(pos, link) else {
+            return false;
+        };
+        let [little, big] = ends;
+        let bits = if link.big_endian { big } else { little };
+        next == self.data.len()
+            || bits.is_set(next.saturating_sub(from))
+                && matches!(self.probe(next, link), Probe::Record { .. })
     }
 
     /// Whether a record begins at `pos`, of which other evidence than chains says that one does.
@@ -154,6 +228,10 @@ impl<'a> Search<'a> {
             if pos >= end {
                 break;
             }
+            if let Some(behind) = self.behind_zeros(pos) {
+                pos = behind.min(end);
+                continue;
+            }
             // What must be the length of a frame if the best chain so far lies in it.
             let around = since.saturating_add((pos - from) as u64);
             let beats = |reach_of: usize, longest: usize| {
@@ -169,8 +247,7 @@ impl<'a> Search<'a> {
                     }
                 }
                 Chain::Broken(tail) => {
-                    let enough = tail.records >= MIN_CHAIN && self.mode != Mode::ExactEnd;
-                    if enough && beats(tail.reach, tail.longest) {
+                    if tail.records >= MIN_CHAIN && beats(tail.reach, tail.longest) {
                         best = Some((pos, tail.reach));
                     }
                 }
@@ -196,6 +273,25 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// No record begins with so many zeros in any format: where they stand, the next place at which one may
+    /// begin.
+    fn behind_zeros(&self, pos: usize) -> Option<usize> {
+        const NO_RECORD: usize = 16;
+        let rest = self.data.get(pos..)?;
+        let first: &[u8; NO_RECORD] = rest.first_chunk()?;
+        if u128::from_ne_bytes(*first) != 0 {
+            return None;
+        }
+        let (words, tail) = rest.as_chunks::<NO_RECORD>();
+        let whole = words
+            .iter()
+            .position(|word| u128::from_ne_bytes(*word) != 0)
+            .unwrap_or(words.len());
+        let after = words.get(whole).map_or(tail, |word| &word[..]);
+        let zeros = after.iter().take_while(|&&byte| byte == 0).count();
+        Some(pos + whole * NO_RECORD + zeros + 1 - NO_RECORD)
+    }
+
     fn follow(&mut self, start: usize) -> Chain {
         self.path.clear();
         let mut link = self.format.first_link();
@@ -203,7 +299,6 @@ impl<'a> Search<'a> {
         let span = match self.mode {
             Mode::Recover => RECOVER_SPAN,
             Mode::Guess => GUESS_SPAN,
-            Mode::ExactEnd => usize::MAX,
         };
         let mut longest = 0;
         let mut tail = loop {
@@ -219,7 +314,7 @@ impl<'a> Search<'a> {
                 reach,
                 longest: 0,
             };
-            match self.format.probe(self.data, self.at_eof, pos, link) {
+            match self.probe(pos, link) {
                 Probe::No => break broken(0, pos),
                 Probe::Torn(reach) => break broken(0, reach),
                 Probe::Cut => break broken(1, self.data.len()),
@@ -238,9 +333,33 @@ impl<'a> Search<'a> {
             tail.records += 1;
             tail.longest = tail.longest.max(pos - at);
             pos = at;
-            self.tails.insert(at, tail);
+            if tail.records >= LONG_CHAIN {
+                self.tails.insert(at, tail);
+            }
         }
+        self.effort.remembered = self.effort.remembered.max(self.tails.len());
         Chain::Broken(tail)
+    }
+}
+
+/// One bit for each of so many places.
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn new(places: usize) -> Bits {
+        Bits(vec![0; places.div_ceil(64)])
+    }
+
+    fn set(&mut self, place: usize) {
+        if let Some(word) = self.0.get_mut(place / 64) {
+            *word |= 1 << (place % 64);
+        }
+    }
+
+    fn is_set(&self, place: usize) -> bool {
+        self.0
+            .get(place / 64)
+            .is_some_and(|word| word >> (place % 64) & 1 == 1)
     }
 }
 

@@ -34,13 +34,19 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    /// A file without a name in `directory`.
-    pub(super) fn create(directory: &Path) -> io::Result<Spool> {
-        Ok(Spool {
+    /// In `file`, which has no name, in `directory`.
+    pub(super) fn new(directory: &Path, file: File) -> Spool {
+        Spool {
             directory: directory.to_path_buf(),
-            file: tempfile::tempfile_in(directory)?,
+            file,
             next: AtomicU64::new(0),
-        })
+        }
+    }
+
+    /// Nothing is read from it any more.
+    pub(super) fn let_go(&self) {
+        // What stays takes room until the run is over, as it did before.
+        let _ = self.file.set_len(0);
     }
 
     /// Where the file is.
@@ -239,7 +245,10 @@ mod tests {
     #[test]
     fn streams_share_a_file_and_are_read_at_any_offset() {
         let base = tempfile::tempdir().unwrap();
-        let spool = Arc::new(Spool::create(base.path()).unwrap());
+        let spool = Arc::new(Spool::new(
+            base.path(),
+            tempfile::tempfile_in(base.path()).unwrap(),
+        ));
         assert_eq!(std::fs::read_dir(base.path()).unwrap().count(), 0);
         let streams = [spooled(&spool), spooled(&spool)];
         let byte =
@@ -274,7 +283,10 @@ mod tests {
     #[test]
     fn a_window_waits_for_what_it_needs() {
         let base = tempfile::tempdir().unwrap();
-        let spool = Arc::new(Spool::create(base.path()).unwrap());
+        let spool = Arc::new(Spool::new(
+            base.path(),
+            tempfile::tempfile_in(base.path()).unwrap(),
+        ));
         let stream = spooled(&spool);
         stream.append(b"abc").unwrap();
         // Less than wanted, and none of it late.
@@ -297,7 +309,10 @@ mod tests {
     #[test]
     fn what_cannot_be_had_or_kept_is_an_error_for_the_reader() {
         let base = tempfile::tempdir().unwrap();
-        let spool = Arc::new(Spool::create(base.path()).unwrap());
+        let spool = Arc::new(Spool::new(
+            base.path(),
+            tempfile::tempfile_in(base.path()).unwrap(),
+        ));
         for end in [End::Unreadable, End::Unkept] {
             let stream = spooled(&spool);
             stream.end(end(io::ErrorKind::StorageFull, "full".to_owned()));

@@ -68,6 +68,18 @@ pub(super) enum Format {
 }
 
 impl Format {
+    /// The link types and snap lengths (bytes; 0 = no limit) of the interfaces known: one for pcap,
+    /// those of the current section for pcapng.
+    pub(super) fn interfaces(&self) -> Vec<(LinkType, u32)> {
+        match self {
+            Format::Pcap(pcap) => vec![(pcap.link, pcap.snaplen)],
+            Format::Pcapng(section) => section
+                .interfaces()
+                .map(|interface| (interface.link, interface.snaplen))
+                .collect(),
+        }
+    }
+
     /// What is known of the first record of a chain.
     pub(super) fn first_link(&self) -> Link {
         Link {
@@ -77,6 +89,14 @@ impl Format {
                 Format::Pcapng(section) => section.big_endian,
             },
             inside: false,
+        }
+    }
+
+    /// The byte orders that a record may have.
+    pub(super) const fn byte_orders(&self) -> &'static [bool] {
+        match self {
+            Format::Pcap(_) => &[false],
+            Format::Pcapng(_) => &[false, true],
         }
     }
 
@@ -137,18 +157,6 @@ impl WalkState {
     #[must_use]
     pub fn at(&self, offset: u64) -> WalkState {
         WalkState::new(offset, self.format.clone())
-    }
-
-    /// The link types and snap lengths (bytes; 0 = no limit) of the interfaces known here: one for
-    /// pcap, those of the current section for pcapng.
-    pub fn interfaces(&self) -> Vec<(LinkType, u32)> {
-        match &self.format {
-            Format::Pcap(pcap) => vec![(pcap.link, pcap.snaplen)],
-            Format::Pcapng(section) => section
-                .interfaces()
-                .map(|interface| (interface.link, interface.snaplen))
-                .collect(),
-        }
     }
 
     /// Learns from the first frame what those that follow may be like.

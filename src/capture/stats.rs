@@ -22,6 +22,8 @@ pub enum DamageReason {
     SectionHeader,
     /// A record claims to go on beyond the end of the file, yet other records follow inside it.
     BeyondEnd,
+    /// Zeros stand where a record should begin: nothing was written there.
+    Zeros,
 }
 
 impl DamageReason {
@@ -35,6 +37,7 @@ impl DamageReason {
             DamageReason::UnknownInterface => "unknown interface",
             DamageReason::SectionHeader => "bad section header",
             DamageReason::BeyondEnd => "record reaches beyond the end",
+            DamageReason::Zeros => "nothing but zeros",
         }
     }
 }

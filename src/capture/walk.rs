@@ -81,6 +81,11 @@ impl<'a> Walker<'a> {
         (state, self.stats)
     }
 
+    /// What is known of the records that come next.
+    pub(super) const fn format(&self) -> &Format {
+        &self.format
+    }
+
     fn next_record(&mut self) -> Option<RawFrame<'a>> {
         while self.pos < self.stop {
             let Format::Pcap(pcap) = &self.format else {
@@ -94,6 +99,13 @@ impl<'a> Walker<'a> {
             if !pcap.believes(&header) {
                 let likely = pcap.likely_len(&header);
                 self.lose(DamageReason::CapturedLength, likely);
+                if self.recover() {
+                    continue;
+                }
+                return None;
+            }
+            if header.captured == 0 && header.is_zero() {
+                self.lose(DamageReason::Zeros, None);
                 if self.recover() {
                     continue;
                 }
@@ -328,14 +340,25 @@ impl<'a> Walker<'a> {
             self.stop = 0;
             return false;
         }
-        let likely = likely_len.map(|len| self.pos.saturating_add(len));
-        let mut found = likely.map_or(Found::Nothing, |end| self.check(end));
-        if !matches!(found, Found::At(_)) {
-            let mut search = Search::new(self.data, true, &self.format, Mode::ExactEnd);
-            found = search.run(self.pos + 1, self.data.len(), 1);
-        }
         let offset = self.base + self.pos as u64;
-        if let Found::At(pos) = found {
+        let rest = self.data.get(self.pos..).unwrap_or_default();
+        // Fewer may be the beginning of a number.
+        if rest.len() >= 4 && rest.iter().all(|&byte| byte == 0) {
+            self.stats
+                .add_damage(offset, rest.len() as u64, DamageReason::Zeros);
+            self.pos = self.data.len();
+            return false;
+        }
+        let likely = likely_len.map(|len| self.pos.saturating_add(len));
+        let mut found = match likely.map(|end| self.check(end)) {
+            Some(Found::At(pos)) => Some(pos),
+            _ => None,
+        };
+        if found.is_none() {
+            let mut search = Search::new(self.data, true, &self.format, Mode::Recover);
+            found = search.exact_end(self.pos + 1);
+        }
+        if let Some(pos) = found {
             let bytes = (pos - self.pos) as u64;
             self.stats
                 .add_damage(offset, bytes, DamageReason::BeyondEnd);

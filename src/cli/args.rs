@@ -7,9 +7,9 @@ use clap::{Parser, ValueEnum};
 
 use super::units;
 use crate::config::{
-    BatchConfig, ChecksumMode, Config, DecodeConfig, FragmentPolicy, GapMode, OverlapPolicy,
-    PayloadConfig, PayloadMode, PolicyMap, PolicyRule, ReassemblyConfig, SHARDS, Timeouts, Track,
-    TunnelPort, TunnelPorts,
+    BatchConfig, ChecksumMode, Config, DecodeConfig, FragmentPolicy, GapMode, LEAST_MEMORY_LIMIT,
+    LOW_MEMORY_LIMIT, MOST_THREADS, OverlapPolicy, PayloadConfig, PayloadMode, PolicyMap,
+    PolicyRule, ReassemblyConfig, SHARDS, Timeouts, Track, TunnelPort, TunnelPorts,
 };
 use crate::filter::Filter;
 
@@ -19,7 +19,8 @@ use crate::filter::Filter;
 #[command(name = "bulkreasm", version, max_term_width = 100)]
 #[command(
     after_help = "Exit status: 0 done; 1 failed; 2 usage; 3 done, but the input was damaged \
-    (what was lost is counted); 130 interrupted, with everything up to there written.\n\n\
+    (what was lost is counted); 4 done, but a limit of memory or of a table lost something (counted, \
+    too); 130 interrupted, with everything up to there written.\n\n\
     The output is the same for every number of threads."
 )]
 pub(super) struct Args {
@@ -42,16 +43,21 @@ pub(super) struct Args {
     #[arg(long)]
     force: bool,
 
-    /// Worker threads [default: one per core]
-    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    /// Do not wait until the output is on the device: a power failure may then leave a manifest
+    /// beside tables and payload that are not whole
+    #[arg(long)]
+    no_sync: bool,
+
+    /// Worker threads, at most 256 [default: one per core]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
 
     /// Most memory for the state of flows; the longest idle flows are ended when it is reached
-    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = units::size)]
+    #[arg(long, value_name = "SIZE", default_value = "4GiB", value_parser = memory_limit)]
     memory_limit: u64,
 
     /// End an established flow after this long without a segment, on the capture's clock
-    #[arg(long, value_name = "TIME", default_value = "3600s", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "7500s", value_parser = units::duration)]
     idle_timeout: i64,
 
     /// End a flow whose handshake does not complete after this long without a segment
@@ -128,6 +134,10 @@ pub(super) struct Args {
     /// Write flows.csv beside flows.parquet
     #[arg(long)]
     csv: bool,
+
+    /// Take of a directory only the captures in it, and not those in directories below
+    #[arg(long)]
+    no_recursive: bool,
 
     /// Read the input instead of mapping it into memory
     #[arg(long)]
@@ -209,7 +219,37 @@ pub(super) enum ProgressArg {
     Json,
 }
 
+/// A memory limit that leaves every shard room for a flow with what its segments may bring.
+fn memory_limit(text: &str) -> Result<u64, String> {
+    let limit = units::size(text)?;
+    if limit < LEAST_MEMORY_LIMIT {
+        return Err(format!(
+            "less than {}KiB would hold hardly any flow; the default is 4GiB",
+            LEAST_MEMORY_LIMIT >> 10
+        ));
+    }
+    Ok(limit)
+}
+
 impl Args {
+    /// What the user should know before the run begins.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        if self.memory_limit < LOW_MEMORY_LIMIT {
+            all.push(format!(
+                "--memory-limit is shared out to {SHARDS} shards, so that each holds {} of flows; \
+                 below 64MiB flows are ended early in ordinary captures",
+                units::bytes(self.memory_limit / SHARDS as u64)
+            ));
+        }
+        if let Some(threads) = self.threads.filter(|n| usize::from(*n) > MOST_THREADS) {
+            all.push(format!(
+                "{threads} threads were asked for and {MOST_THREADS} are used; more have nothing to do"
+            ));
+        }
+        all
+    }
+
     /// The configuration that the arguments come to.
     pub(super) fn config(&self) -> Config {
         let gaps = match self.gaps {
@@ -221,8 +261,12 @@ impl Args {
             inputs: self.inputs.clone(),
             out: self.out.clone(),
             force: self.force,
-            threads: self.threads.map(usize::from),
+            sync: !self.no_sync,
+            threads: self
+                .threads
+                .map(|threads| usize::from(threads).min(MOST_THREADS)),
             mmap: !self.no_mmap,
+            recursive: !self.no_recursive,
             payload: PayloadConfig {
                 mode: match self.payload {
                     PayloadArg::Files => PayloadMode::Files,

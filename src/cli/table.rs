@@ -9,7 +9,7 @@ use crate::config::{Config, PayloadMode};
 use crate::output::accounting::{
     Accounting, FlowAccounting, FragmentConflictAccounting, FrameAccounting,
 };
-use crate::pipeline::RunReport;
+use crate::pipeline::{LimitLoss, Manifest, RunReport, Shown, shown};
 
 /// So many unknown link types are named at most, however verbose: a choice.
 const MOST_LINKS: usize = 20;
@@ -23,7 +23,11 @@ pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Ve
     }
     let few = if verbose { usize::MAX } else { 3 };
     for file in manifest.skipped_files.iter().take(few) {
-        all.push(format!("skipped {}: {}", file.path, file.reason));
+        all.push(format!(
+            "skipped {}: {}",
+            name(&file.path, file.path_hex.as_deref()),
+            file.reason
+        ));
     }
     let more = manifest.skipped_files.len().saturating_sub(few);
     if more > 0 {
@@ -41,26 +45,24 @@ pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Ve
         };
         all.push(format!(
             "{}: {} at offset {}{before}: {lost}",
-            manifest
-                .inputs
-                .get(usize::from(region.file_id))
-                .map_or("", |input| input.path.as_str()),
+            input_name(manifest, region.file_id),
             region.reason,
             region.offset,
         ));
     }
+    all.extend(clock_jumps(report));
     all.extend(unknown_links(
         &manifest.accounting.frames,
         few.min(MOST_LINKS),
     ));
+    all.extend(nothing_found(&manifest.accounting.frames));
     all.extend(bad_checksums(&manifest.accounting));
     all.extend(filter_warnings(config, &manifest.accounting.frames));
-    if report.evicted > 0 {
-        all.push(format!(
-            "{} flows were ended early to stay within the memory limit; raise --memory-limit",
-            count(report.evicted)
-        ));
-    }
+    all.extend(
+        report
+            .losses_to_limits()
+            .map(|(loss, much)| lost(loss, much)),
+    );
     let anomaly = |name: &str| manifest.anomalies.get(name).copied().unwrap_or(0);
     let early = anomaly("half_streams_written_below_minimum");
     if early > 0 {
@@ -68,14 +70,6 @@ pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Ve
             "{} stream directions were written although they may have fewer bytes than \
              --min-bytes, for want of memory; their segments are very small",
             count(early)
-        ));
-    }
-    let undigested = anomaly("half_streams_without_digest");
-    if undigested > 0 {
-        all.push(format!(
-            "{} stream directions have no digest, since data came too late for it; digest their \
-             files, or run with --payload files",
-            count(undigested)
         ));
     }
     let left_out = anomaly("frames_left_out_of_flow_captures");
@@ -90,6 +84,90 @@ pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Ve
         all.extend(details(report));
     }
     all
+}
+
+/// What a limit cost, and what to do about it.
+fn lost(loss: LimitLoss, much: u64) -> String {
+    match loss {
+        LimitLoss::Flows => format!(
+            "{} flows were ended early to stay within the memory limit; raise --memory-limit",
+            count(much)
+        ),
+        LimitLoss::Datagrams => format!(
+            "{} fragmented datagrams were given up, since too many were incomplete at a time; a shorter \
+             --fragment-timeout leaves more room",
+            count(much)
+        ),
+        LimitLoss::Payload => format!(
+            "{} of payload were rejected for want of room to wait in; the flows' rejected_bytes say \
+             where",
+            bytes(much)
+        ),
+        LimitLoss::Digests => format!(
+            "{} stream directions have no digest, since data came too late for it or holes are much \
+             larger than what was captured; digest their files, or run with --payload files, or with --gaps skip",
+            count(much)
+        ),
+        LimitLoss::Interfaces => format!(
+            "{} interfaces were not taken, and their frames not read: a pcapng section has too many; \
+             split it",
+            count(much)
+        ),
+    }
+}
+
+/// An empty table of flows looks like a run that went wrong.
+fn nothing_found(frames: &FrameAccounting) -> Option<String> {
+    (frames.total > 0 && frames.tcp == 0 && frames.filtered == 0).then(|| {
+        let most = frames.other.iter().max_by_key(|(_, count)| **count);
+        let most = most.map_or_else(String::new, |(protocol, frames)| {
+            format!("; most carry {protocol} ({})", count(*frames))
+        });
+        format!(
+            "no TCP: none of the {} frames carries any that can be read{most}; -v lists what they carry",
+            count(frames.total)
+        )
+    })
+}
+
+/// Timeouts run on the capture's clock, so who reads the result must know of a clock that was set.
+fn clock_jumps(report: &RunReport) -> Option<String> {
+    let jump = report.clock_jump.as_ref()?;
+    let jumps = report.manifest.anomalies.get("clock_jumps");
+    let way = if jump.by_ns > 0 { "forth" } else { "back" };
+    let hours = jump.by_ns.unsigned_abs() / 3_600_000_000_000;
+    let all = match jumps {
+        Some(&jumps) if jumps > 1 => format!("the first of {} jumps", count(jumps)),
+        _ => "the only jump".to_owned(),
+    };
+    Some(format!(
+        "{}: the clock goes {way} by {} hours before frame {}, from {} to {}: {all} of more than an \
+         hour; timeouts run on the greatest time so far",
+        input_name(&report.manifest, jump.file_id),
+        count(hours),
+        count(jump.frame),
+        jump.from,
+        jump.to,
+    ))
+}
+
+/// The name of an input.
+fn input_name(manifest: &Manifest, file_id: u16) -> String {
+    let input = manifest.inputs.get(usize::from(file_id));
+    input.map_or_else(String::new, |input| {
+        name(&input.path, input.path_hex.as_deref())
+    })
+}
+
+/// A path of the manifest as it may be shown.
+fn name(path: &str, hex: Option<&str>) -> String {
+    let bytes = hex.map(|hex| {
+        let digits = hex.as_bytes().chunks_exact(2);
+        let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        digits.filter_map(byte).collect::<Vec<u8>>()
+    });
+    let bytes = bytes.as_deref().unwrap_or(path.as_bytes());
+    Shown::bytes(bytes).to_string()
 }
 
 /// A network damages one packet in many thousands. More than one in ten is a capture that was made
@@ -165,7 +243,8 @@ fn details(report: &RunReport) -> Vec<String> {
 pub(super) fn table(config: &Config, report: &RunReport) -> String {
     let accounting = &report.manifest.accounting;
     let (gaps, conflicts) = (&accounting.gaps, &accounting.conflicts);
-    let lines = [
+    let rejected = accounting.payload.rejected;
+    let mut lines = vec![
         ("frames", frames(&accounting.frames)),
         ("flows", flows(&accounting.flows)),
         (
@@ -190,6 +269,11 @@ pub(super) fn table(config: &Config, report: &RunReport) -> String {
         ("output", output(config, report)),
         ("query", query(config)),
     ];
+    if rejected > 0 {
+        let text = format!("{} captured, and refused by a rule of TCP", bytes(rejected));
+        let at = lines.iter().position(|(name, _)| *name == "conflicts");
+        lines.insert(at.map_or(lines.len(), |at| at + 1), ("rejected", text));
+    }
     lines.iter().fold(String::new(), |mut text, (name, value)| {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<10} {value}");
@@ -307,16 +391,12 @@ fn output(config: &Config, report: &RunReport) -> String {
         }
         PayloadMode::None => String::new(),
     };
-    format!(
-        "{}: {files}{} of tables",
-        config.out.display(),
-        bytes(tables)
-    )
+    format!("{}: {files}{} of tables", shown(&config.out), bytes(tables))
 }
 
 fn query(config: &Config) -> String {
     let path = config.out.join("flows.parquet");
-    let path = path.to_string_lossy().replace('\'', "''");
+    let path = shown(&path).to_string().replace('\'', "''");
     format!(
         "SELECT client_ip, server_ip, server_port, conn_state, s2c_stream_bytes FROM '{path}' \
          ORDER BY s2c_stream_bytes DESC LIMIT 10;"

@@ -182,6 +182,8 @@ struct Ledger {
     stats: FragmentStats,
     /// Bytes of held fragments that lie in no file.
     owned: usize,
+    /// Datagrams begun so far.
+    begun: u64,
 }
 
 impl Ledger {
@@ -330,7 +332,8 @@ impl FragmentTable {
         let assembly = slot.held.get_or_insert_with(|| {
             let key = &fragment.key;
             let receiver = ip_addr(key.destination, key.version);
-            Assembly::new(&fragment, self.policies.of(receiver))
+            ledger.begun += 1;
+            Assembly::new(&fragment, ledger.begun, self.policies.of(receiver))
         });
         assembly.insert(&fragment, piece, &mut ledger.stats);
         if !assembly.is_complete() {
@@ -365,7 +368,7 @@ impl FragmentTable {
                     ledger.let_go(&mut slot.held);
                 } else {
                     held += assembly.len();
-                    ages.push((assembly.first(), assembly.len(), key.clone()));
+                    ages.push((assembly.begun(), assembly.len(), key.clone()));
                 }
             }
             !slot.is_empty()
@@ -373,7 +376,9 @@ impl FragmentTable {
         if held <= limit {
             return;
         }
-        ages.sort_unstable_by_key(|(first, ..)| *first);
+        // No two are equal: first fragments may share frame and place, where one frame completes several
+        // datagrams that hold fragments.
+        ages.sort_unstable_by_key(|(begun, ..)| *begun);
         for (_, pieces, key) in ages {
             if held <= limit {
                 break;

@@ -16,11 +16,13 @@
 //! | `qualifiers.rs` | what goes with what before a value |
 //! | `operand.rs` | words to addresses, networks, ports |
 //! | `flags.rs` | the arithmetic of `tcp[tcpflags] & … = …` |
+//! | `gather.rs` | steps that ask for one of many values to one step |
 //! | `predicate.rs` | steps, and whether they hold for a segment |
 //! | `error.rs` | what is wrong with an expression, and where |
 
 mod error;
 mod flags;
+mod gather;
 mod lexer;
 mod operand;
 mod parser;

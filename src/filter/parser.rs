@@ -15,6 +15,7 @@
 
 use super::FilterError;
 use super::flags::Values;
+use super::gather::gather;
 use super::lexer::{Token, tokens};
 use super::operand;
 use super::predicate::{Ends, Join, Node, Step, Test};
@@ -48,7 +49,7 @@ pub(super) fn parse(text: &str) -> Parsed<(Vec<Step>, bool)> {
     if !parser.at_end() {
         return Err(parser.expected("'and', 'or' or the end"));
     }
-    Ok((steps, parser.tests_flags))
+    Ok((gather(steps), parser.tests_flags))
 }
 
 struct Parser<'a> {

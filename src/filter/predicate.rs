@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::flags::FlagSet;
+use super::gather::{NetSet, PortSet};
 use crate::model::{Encapsulation, Endpoint, FlowKey, Side, TcpFlags};
 
 /// How a step is joined to what stands before it. Both bind alike, from left to right.
@@ -54,9 +55,15 @@ pub(super) enum Test {
     /// IP of this version.
     Version(u8),
     Net(Ends, Net),
+    /// One of several.
+    NetSet(Ends, NetSet),
     Ports(Ends, RangeInclusive<u16>),
+    /// One of several.
+    PortSet(Ends, PortSet),
     Tagged,
     Vlan(u16),
+    /// One of several, sorted.
+    Vlans(Vec<u16>),
     Flags(FlagSet),
 }
 
@@ -135,13 +142,24 @@ impl Test {
                 view.version == net.version
                     && ends.hold(view, |end| end.addr & net.mask == net.addr)
             }
+            Test::NetSet(ends, nets) => {
+                ends.hold(view, |end| nets.contains(view.version, end.addr))
+            }
             Test::Ports(ends, ports) => ends.hold(view, |end| ports.contains(&end.port)),
+            Test::PortSet(ends, ports) => ends.hold(view, |end| ports.contains(end.port)),
             Test::Tagged => view.encapsulation.vlan.is_some(),
             Test::Vlan(id) => {
                 let Encapsulation {
                     vlan, inner_vlan, ..
                 } = view.encapsulation;
                 [*vlan, *inner_vlan].contains(&Some(*id))
+            }
+            Test::Vlans(ids) => {
+                let Encapsulation {
+                    vlan, inner_vlan, ..
+                } = view.encapsulation;
+                let is_one = |id: &u16| ids.binary_search(id).is_ok();
+                [vlan, inner_vlan].into_iter().flatten().any(is_one)
             }
             Test::Flags(set) => set.contains(view.flags),
         }

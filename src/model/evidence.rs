@@ -17,6 +17,8 @@ pub enum SegmentKind {
     Conflict,
     /// The filler of a keep-alive probe.
     Keepalive,
+    /// Bytes that a receiver has no use for, in place of data; a sibling of [`SegmentKind::Keepalive`].
+    Filler,
     /// No stream data: before offset 0, wild, on a RST, or in a hole that is closed up.
     Rejected,
     /// Beyond the depth to which streams are kept.
@@ -33,6 +35,7 @@ impl SegmentKind {
             SegmentKind::Overlap => "overlap",
             SegmentKind::Conflict => "conflict",
             SegmentKind::Keepalive => "keepalive",
+            SegmentKind::Filler => "filler",
             SegmentKind::Rejected => "rejected",
             SegmentKind::Limit => "limit",
         }

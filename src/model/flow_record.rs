@@ -36,19 +36,27 @@ pub enum ClientBy {
     Syn,
     /// It was sent a SYN-ACK.
     SynAck,
+    /// Its peer alone has the port of a service; neither SYN nor SYN-ACK was seen.
+    Port,
     /// It sent the first frame seen of a flow that was picked up mid-stream.
     FirstFrame,
 }
 
 impl ClientBy {
     /// All values, in the order of the declaration.
-    pub const ALL: [ClientBy; 3] = [ClientBy::Syn, ClientBy::SynAck, ClientBy::FirstFrame];
+    pub const ALL: [ClientBy; 4] = [
+        ClientBy::Syn,
+        ClientBy::SynAck,
+        ClientBy::Port,
+        ClientBy::FirstFrame,
+    ];
 
     /// The value of the `client_by` column.
     pub const fn name(self) -> &'static str {
         match self {
             ClientBy::Syn => "syn",
             ClientBy::SynAck => "synack",
+            ClientBy::Port => "port",
             ClientBy::FirstFrame => "first_frame",
         }
     }
@@ -250,6 +258,8 @@ pub struct Trouble {
     /// Captured payload bytes that are no stream data: text on a RST, wild segments, data before
     /// offset 0.
     pub rejected_bytes: u64,
+    /// Those of them that might have found their place, had a table had more room.
+    pub crowded_out_bytes: u64,
     /// Captured bytes refused by a limit.
     pub limit_bytes: u64,
     /// Overlapping bytes whose first copy was no longer at hand to compare with.
@@ -317,7 +327,7 @@ pub struct FlowRecord {
     pub history: String,
     /// Why it ended.
     pub end_reason: EndReason,
-    /// Handshake, both FINs (or RST), no gap, no truncation, no conflict.
+    /// Handshake, both FINs (or RST), no gap, no truncation, no conflict, nothing rejected.
     pub complete: bool,
     /// Client-to-server, then server-to-client.
     pub halves: [HalfRecord; 2],

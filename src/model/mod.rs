@@ -9,6 +9,7 @@ pub mod frame;
 pub mod payload;
 pub mod segment;
 pub mod seq;
+pub mod shown;
 pub mod time;
 
 pub use blocks::Blocks;
@@ -22,4 +23,5 @@ pub use flow_record::{
 pub use frame::{FrameRef, LinkType, RawFrame, TimeUnit};
 pub use payload::{InputPos, Payload, PayloadSource};
 pub use segment::{Segment, SynOptions, TcpFlags};
+pub use shown::{Shown, shown};
 pub use time::Timestamp;

@@ -7,6 +7,10 @@
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Timestamp(i64);
 
+/// Two neighbouring frames further apart than this are taken for a clock that was set, nanoseconds. It is
+/// a choice: beyond what queues and taps put out of order, and seldom reached by a network.
+const JUMP_NS: i64 = 3600 * 1_000_000_000;
+
 impl Timestamp {
     /// The record has no time.
     pub const NONE: Timestamp = Timestamp(i64::MIN);
@@ -32,10 +36,16 @@ impl Timestamp {
 
     /// Whether this time moves the watermark: not if the frame after it lies more than an hour
     /// earlier. A clock that slips for a single frame would else end every open flow, and stop all
-    /// timers until the capture has come so far. An hour is what an idle flow is given by default.
+    /// timers until the capture has come so far.
     pub fn is_credible_before(self, next: Timestamp) -> bool {
-        const FALL_BACK_NS: i64 = 3600 * 1_000_000_000;
-        self.since(next).is_none_or(|back| back <= FALL_BACK_NS)
+        self.since(next).is_none_or(|back| back <= JUMP_NS)
+    }
+
+    /// Whether the clock jumps, forth or back, if `next` is the time after this one: by more than an hour.
+    #[inline]
+    pub fn jumps_to(self, next: Timestamp) -> bool {
+        next.since(self)
+            .is_some_and(|ahead| ahead.unsigned_abs() > JUMP_NS.unsigned_abs())
     }
 
     /// The lesser of two times, ignoring [`Timestamp::NONE`].
@@ -70,6 +80,22 @@ mod tests {
         assert!(!t.is_credible_before(Timestamp::from_ns(-1)));
         assert!(t.is_credible_before(Timestamp::from_ns(i64::MAX)));
         assert!(t.is_credible_before(Timestamp::NONE));
+    }
+
+    #[test]
+    fn a_clock_jumps_by_more_than_an_hour() {
+        let hour = 3_600_000_000_000;
+        for (from, to, jumps) in [
+            (0, hour, false),
+            (0, hour + 1, true),
+            (hour, 0, false),
+            (hour + 1, 0, true),
+            (i64::MIN, 0, false),
+            (i64::MIN + 1, i64::MAX, true),
+        ] {
+            let (from, to) = (Timestamp::from_ns(from), Timestamp::from_ns(to));
+            assert_eq!(from.jumps_to(to), jumps, "{from:?} {to:?}");
+        }
     }
 
     #[test]

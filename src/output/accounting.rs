@@ -73,6 +73,8 @@ pub struct PayloadAccounting {
     pub conflicting_not_kept: u64,
     /// No stream data: text on a RST, wild segments, data before offset 0.
     pub rejected: u64,
+    /// Those of `rejected` that might have found their place, had a table had more room.
+    pub crowded_out: u64,
     /// Beyond a limit the user set.
     pub over_limit: u64,
     /// In segments that were dropped for a wrong checksum.
@@ -103,6 +105,7 @@ impl PayloadAccounting {
         self.duplicate += trouble.overlap_bytes.saturating_sub(trouble.conflict_bytes);
         self.conflicting_not_kept += trouble.conflict_bytes;
         self.rejected += trouble.rejected_bytes;
+        self.crowded_out += trouble.crowded_out_bytes;
         self.over_limit += trouble.limit_bytes;
         self.spanned += half.stream_span;
         self.unverified += trouble.unverified_bytes;
@@ -255,6 +258,11 @@ impl Accounting {
             payload.unverified,
             payload.duplicate,
         )?;
+        at_most(
+            "payload that a table had no room for is part of the rejected payload",
+            payload.crowded_out,
+            payload.rejected,
+        )?;
         if let Some(written) = payload.written {
             equal(
                 "payload written + payload below the minimum = unique payload",
@@ -379,6 +387,7 @@ mod tests {
             duplicate: 8,
             conflicting_not_kept: 4,
             rejected: 2,
+            crowded_out: 1,
             over_limit: 1,
             bad_checksum: 10,
             bad_checksum_segments: 2,
@@ -418,10 +427,14 @@ mod tests {
     /// Each identity, broken alone, is the one that is named.
     #[test]
     fn what_does_not_is_named() {
-        let breaks: [(Break, &str); 14] = [
+        let breaks: [(Break, &str); 15] = [
             (|a| a.frames.total += 1, "frames = tcp"),
             (|a| a.payload.captured += 1, "captured payload ="),
             (|a| a.payload.unverified += 1, "unverified payload"),
+            (
+                |a| a.payload.crowded_out = a.payload.rejected + 1,
+                "payload that a table had no room for",
+            ),
             (|a| a.payload.written = Some(15), "payload written"),
             (|a| a.payload.below_minimum = None, "payload written"),
             (

@@ -1,11 +1,11 @@
 //! The same tables as CSV: names and order as in Parquet, empty for null.
 
-use std::io::{BufWriter, Write as _};
-use std::path::PathBuf;
+use std::io::{self, BufWriter, Write as _};
 
-use super::directory::{OutputDir, PendingFile};
+use super::directory::OutputDir;
 use super::error::OutputError;
 use super::parquet_table::TableSummary;
+use super::pending_file::{PendingFile, Target};
 use super::schema::{Cell, Column};
 use super::text::{push_hex, push_rfc3339, push_signed, push_unsigned};
 
@@ -13,7 +13,7 @@ use super::text::{push_hex, push_rfc3339, push_signed, push_unsigned};
 pub struct CsvTableWriter<R> {
     writer: csv::Writer<BufWriter<PendingFile>>,
     columns: Vec<Column<R>>,
-    target: PathBuf,
+    target: Target,
     /// Reused for each cell.
     scratch: String,
     rows: u64,
@@ -27,11 +27,11 @@ impl<R> CsvTableWriter<R> {
         columns: Vec<Column<R>>,
     ) -> Result<CsvTableWriter<R>, OutputError> {
         let pending = dir.pending_file(name)?;
-        let target = pending.target().to_path_buf();
+        let target = pending.target().clone();
         let mut writer = csv::Writer::from_writer(BufWriter::with_capacity(1 << 18, pending));
         writer
             .write_record(columns.iter().map(|column| &column.name))
-            .map_err(|e| OutputError::io("write", &target, e))?;
+            .map_err(|e| target.writing_failed(e))?;
         Ok(CsvTableWriter {
             writer,
             columns,
@@ -43,8 +43,7 @@ impl<R> CsvTableWriter<R> {
 
     /// Appends rows.
     pub fn write(&mut self, rows: &[R]) -> Result<(), OutputError> {
-        self.append(rows)
-            .map_err(|e| OutputError::io("write", &self.target, e))
+        self.append(rows).map_err(|e| self.target.writing_failed(e))
     }
 
     fn append(&mut self, rows: &[R]) -> csv::Result<()> {
@@ -62,7 +61,7 @@ impl<R> CsvTableWriter<R> {
 
     /// Writes what is left and gives the file its name.
     pub fn finish(self) -> Result<TableSummary, OutputError> {
-        let failed = |e| OutputError::io("write", &self.target, e);
+        let failed = |e: io::Error| self.target.writing_failed(e);
         let mut buffered = self
             .writer
             .into_inner()

@@ -1,18 +1,17 @@
-//! The output directory, and files that appear in it only when they are whole.
+//! The output directory: one run writes to it at a time, and never through a link.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Write};
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::earlier_run;
 use super::error::OutputError;
-use super::payload_part::is_part_file;
-use super::stream_path::{
-    CAPTURES_DIR, STREAMS_DIR, is_capture_file, is_numbered_directory, is_stream_file,
-};
+use super::pending_file::PendingFile;
 
 /// The file whose presence means that the run completed.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -29,22 +28,27 @@ pub const SEGMENTS_FILE: &str = "segments.parquet";
 /// The directory that holds the parts of the payload table.
 pub const PAYLOAD_DIR: &str = "payload";
 
-/// What an earlier run may have left, in the order in which it is removed: without its manifest a
-/// directory no longer claims to be complete, whatever happens next.
-const OWN_FILES: [&str; 6] = [
-    MANIFEST_FILE,
-    FLOWS_FILE,
-    FLOWS_CSV_FILE,
-    GAPS_FILE,
-    CONFLICTS_FILE,
-    SEGMENTS_FILE,
-];
+/// How a run takes its output directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Taking {
+    /// Take a directory that is not empty, and remove an earlier run's own files from it.
+    pub force: bool,
+    /// What is published is on the device before it is.
+    pub sync: bool,
+}
 
-/// A directory that is ready to be written to. It holds one descriptor.
+/// A directory that is ready to be written to. It holds two descriptors at most.
+///
+/// The run that has it holds a lock on it (`flock` on the directory itself), which the system lets go of
+/// when the process ends, however it ends. All files are opened, renamed and removed relative to the
+/// descriptor, so they stay in the directory that was locked whatever becomes of its path.
 #[derive(Debug)]
 pub struct OutputDir {
     path: PathBuf,
-    descriptor: OwnedFd,
+    descriptor: Arc<OwnedFd>,
+    /// The directory of the payload table's parts, once one was begun.
+    parts: Mutex<Option<Arc<OwnedFd>>>,
+    sync: bool,
 }
 
 impl OutputDir {
@@ -54,17 +58,18 @@ impl OutputDir {
     /// removed, the manifest first, and nothing else is touched. Below `streams`, `pcaps` and
     /// `payload` a file is its own if its name has the form of those that belong there.
     ///
-    /// Fails where the path is a file, the directory is not empty, one of those three is a symbolic
-    /// link, or the file system refuses.
+    /// Fails where the path is a file, another run writes there, the directory is not empty, one of
+    /// those three is a symbolic link, or the file system refuses.
     pub fn create(path: &Path, force: bool) -> Result<OutputDir, OutputError> {
-        OutputDir::create_sparing(path, force, |_| false)
+        let taking = Taking { force, sync: false };
+        OutputDir::create_sparing(path, taking, |_| false)
     }
 
     /// As [`OutputDir::create`], but fails too, before anything is removed, where one of the files
     /// to be removed is an input or a link to one.
     pub fn create_sparing(
         path: &Path,
-        force: bool,
+        taking: Taking,
         is_input: impl Fn(&Metadata) -> bool,
     ) -> Result<OutputDir, OutputError> {
         let not_a_directory = || OutputError::NotADirectory {
@@ -77,27 +82,29 @@ impl OutputDir {
             io::ErrorKind::NotADirectory => not_a_directory(),
             _ => OutputError::io("create the output directory", path, e),
         })?;
-        let mut entries = fs::read_dir(path)
-            .map_err(|e| OutputError::io("list the output directory", path, e))?;
-        if entries.next().is_some() {
-            if !force {
-                return Err(OutputError::NotEmpty {
-                    path: path.to_path_buf(),
-                });
-            }
-            earlier_run(path, &|left| left.spare(&is_input))?;
-            earlier_run(path, &|left| left.remove())?;
-        }
         let descriptor = rustix::fs::open(
             path,
             OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         )
         .map_err(|e| OutputError::io("open the output directory", path, e))?;
-        Ok(OutputDir {
+        // Before anything is looked at: of two runs that find it empty, one would write into the other's.
+        lock(&descriptor, path)?;
+        let dir = OutputDir {
             path: path.to_path_buf(),
-            descriptor,
-        })
+            descriptor: Arc::new(descriptor),
+            parts: Mutex::default(),
+            sync: taking.sync,
+        };
+        if !earlier_run::is_empty(&dir)? {
+            if !taking.force {
+                return Err(OutputError::NotEmpty {
+                    path: path.to_path_buf(),
+                });
+            }
+            earlier_run::remove(&dir, &is_input)?;
+        }
+        Ok(dir)
     }
 
     /// The path that was asked for.
@@ -105,38 +112,115 @@ impl OutputDir {
         &self.path
     }
 
-    /// Makes the directory `name` in this one, where it is not there.
-    pub(super) fn make_directory(&self, name: &str) -> Result<(), OutputError> {
-        match rustix::fs::mkdirat(self, name, Mode::from_raw_mode(0o777)) {
-            Ok(()) | Err(Errno::EXIST) => Ok(()),
-            Err(e) => Err(OutputError::io(
-                "create the directory",
-                &self.path.join(name),
-                e,
-            )),
+    /// Opens `path`, relative to this directory. A link is not followed, neither at its end nor on the
+    /// way.
+    pub(super) fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+        open_beneath(self.as_fd(), path, flags)
+    }
+
+    /// The error for a failed [`OutputDir::open`], and for what follows from it.
+    pub(super) fn failed(&self, action: &'static str, path: &str, errno: Errno) -> OutputError {
+        let path = self.path.join(path);
+        match errno {
+            Errno::LOOP => OutputError::SymbolicLink { path },
+            _ => OutputError::io(action, &path, errno),
         }
     }
 
-    /// Opens a file that is to be called `name`, under a temporary name in the same directory.
-    pub fn pending_file(&self, name: &str) -> Result<PendingFile, OutputError> {
-        let temporary = self.path.join(temporary_name(name));
-        let file =
-            File::create(&temporary).map_err(|e| OutputError::io("create", &temporary, e))?;
-        Ok(PendingFile {
-            file,
-            target: self.path.join(name),
-            temporary: Some(temporary),
-            written: 0,
-        })
+    /// Makes the directory `path` below this one, where it is not there.
+    pub(super) fn make_directory(&self, path: &str) -> Result<(), OutputError> {
+        let made = self.beside(path).and_then(|(directory, name)| {
+            rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(0o777))
+        });
+        match made {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(e) => Err(self.failed("create the directory", path, e)),
+        }
+    }
+
+    /// Removes the file `path`.
+    pub(super) fn remove_file(&self, path: &str) -> Result<(), OutputError> {
+        self.beside(path)
+            .and_then(|(directory, name)| rustix::fs::unlinkat(directory, name, AtFlags::empty()))
+            .map_err(|e| self.failed("remove", path, e))
+    }
+
+    /// The directory that `path` lies in, and the last part of it.
+    fn beside<'p>(&self, path: &'p str) -> Result<(Arc<OwnedFd>, &'p str), Errno> {
+        let Some((directory, name)) = path.rsplit_once('/') else {
+            return Ok((Arc::clone(&self.descriptor), path));
+        };
+        let open = || {
+            self.open(directory, OFlags::RDONLY | OFlags::DIRECTORY)
+                .map(Arc::new)
+        };
+        if directory != PAYLOAD_DIR {
+            return Ok((open()?, name));
+        }
+        // All parts share one descriptor.
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let directory = match &*parts {
+            Some(open) => Arc::clone(open),
+            None => Arc::clone(parts.insert(open()?)),
+        };
+        Ok((directory, name))
+    }
+
+    /// Opens a file that is to be called `path`, under a temporary name in the same directory.
+    pub fn pending_file(&self, path: &str) -> Result<PendingFile, OutputError> {
+        let (directory, name) = self
+            .beside(path)
+            .map_err(|e| self.failed("create", path, e))?;
+        PendingFile::create(directory, name, self.path.join(path))
+    }
+
+    /// A file without a name in this directory, for as long as it is open.
+    pub fn unnamed_file(&self) -> io::Result<fs::File> {
+        Ok(PendingFile::unnamed(&self.descriptor)?)
     }
 
     /// Writes a whole file at once; either all of it appears or nothing.
     pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), OutputError> {
+        self.filled(name, bytes)?.commit()
+    }
+
+    /// As [`OutputDir::write_file`]; and where the directory was taken so, everything that was written
+    /// to it before is on the device when the file appears, and its appearance is, too, when this
+    /// returns.
+    pub fn publish(&self, name: &str, bytes: &[u8]) -> Result<(), OutputError> {
+        let pending = self.filled(name, bytes)?;
+        if self.sync {
+            let failed = |e| OutputError::io("write to the device what lies in", &self.path, e);
+            // One call for all files: millions of them would each wait for the device.
+            rustix::fs::syncfs(self).map_err(failed)?;
+        }
+        pending.commit()?;
+        self.sync_names()
+    }
+
+    fn filled(&self, name: &str, bytes: &[u8]) -> Result<PendingFile, OutputError> {
+        use io::Write as _;
         let mut pending = self.pending_file(name)?;
         pending
             .write_all(bytes)
-            .map_err(|e| OutputError::io("write", &pending.target, e))?;
-        pending.commit()
+            .map_err(|e| pending.target().writing_failed(e))?;
+        Ok(pending)
+    }
+
+    /// Waits until names that were given or taken in this directory are on the device.
+    pub(super) fn sync_names(&self) -> Result<(), OutputError> {
+        if !self.sync {
+            return Ok(());
+        }
+        match rustix::fs::fsync(self) {
+            // Some file systems have no such thing for directories.
+            Ok(()) | Err(Errno::INVAL) => Ok(()),
+            Err(e) => Err(OutputError::io(
+                "write to the device the names in",
+                &self.path,
+                e,
+            )),
+        }
     }
 }
 
@@ -146,181 +230,93 @@ impl AsFd for OutputDir {
     }
 }
 
-fn temporary_name(name: &str) -> String {
-    match name.rsplit_once('/') {
-        Some((directory, name)) => format!("{directory}/.{name}.tmp"),
-        None => format!(".{name}.tmp"),
-    }
-}
-
-/// A file under a temporary name. [`PendingFile::commit`] gives it its own; dropped before that,
-/// it is removed.
-#[derive(Debug)]
-pub struct PendingFile {
-    file: File,
-    target: PathBuf,
-    /// `None` once renamed.
-    temporary: Option<PathBuf>,
-    written: u64,
-}
-
-impl PendingFile {
-    /// The path it will have.
-    pub fn target(&self) -> &Path {
-        &self.target
-    }
-
-    /// Bytes written so far.
-    pub fn written(&self) -> u64 {
-        self.written
-    }
-
-    /// Renames the file, replacing what had its name.
-    pub fn commit(mut self) -> Result<(), OutputError> {
-        if let Some(temporary) = &self.temporary {
-            fs::rename(temporary, &self.target)
-                .map_err(|e| OutputError::io("rename a finished file to", &self.target, e))?;
-            self.temporary = None;
-        }
-        Ok(())
-    }
-}
-
-impl Write for PendingFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.written += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl Drop for PendingFile {
-    fn drop(&mut self) {
-        if let Some(temporary) = &self.temporary {
-            // On the way out of another error; that one is told.
-            let _ = fs::remove_file(temporary);
-        }
-    }
-}
-
-/// Something that an earlier run has left.
-enum Left<'a> {
-    File(&'a Path),
-    /// To be removed if it is empty by then.
-    Directory(&'a Path),
-}
-
-impl Left<'_> {
-    /// Fails where it is an input, by this name or another.
-    fn spare(&self, is_input: &impl Fn(&Metadata) -> bool) -> Result<(), OutputError> {
-        match self {
-            Left::File(path) if path.metadata().is_ok_and(|m| is_input(&m)) => {
-                Err(OutputError::Input {
-                    path: path.to_path_buf(),
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn remove(&self) -> Result<(), OutputError> {
-        use io::ErrorKind::{DirectoryNotEmpty, NotFound};
-        let (path, removed, fine) = match self {
-            Left::File(path) => (path, fs::remove_file(path), NotFound),
-            Left::Directory(path) => (path, fs::remove_dir(path), DirectoryNotEmpty),
+/// Takes the directory for this run alone.
+fn lock(directory: &OwnedFd, path: &Path) -> Result<(), OutputError> {
+    loop {
+        return match rustix::fs::flock(directory, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::INTR) => continue,
+            Err(Errno::WOULDBLOCK) => Err(OutputError::Busy {
+                path: path.to_path_buf(),
+            }),
+            // Some file systems, NFS among them, do not lock directories. Names of temporary files
+            // differ from run to run there as well.
+            Ok(()) | Err(_) => Ok(()),
         };
-        match removed {
-            Err(e) if e.kind() != fine => Err(OutputError::io("remove an earlier run's", path, e)),
-            _ => Ok(()),
-        }
     }
 }
 
-/// What is done with each.
-type Visit<'a> = &'a dyn Fn(&Left<'_>) -> Result<(), OutputError>;
-
-/// All that an earlier run may have left in `path`, in the order in which it is to be removed.
-fn earlier_run(path: &Path, visit: Visit<'_>) -> Result<(), OutputError> {
-    for name in OWN_FILES {
-        visit(&Left::File(&path.join(name)))?;
-        visit(&Left::File(&path.join(temporary_name(name))))?;
-    }
-    below(&path.join(STREAMS_DIR), |streams| {
-        numbered(streams, is_stream_file, visit)
-    })?;
-    below(&path.join(CAPTURES_DIR), |captures| {
-        numbered(captures, is_capture_file, visit)
-    })?;
-    below(&path.join(PAYLOAD_DIR), |parts| {
-        files(parts, is_part_file, visit)
-    })
-}
-
-/// Goes through a directory of an earlier run's, if it is there.
-fn below(
-    directory: &Path,
-    through: impl FnOnce(&Path) -> Result<(), OutputError>,
-) -> Result<(), OutputError> {
-    let path = || directory.to_path_buf();
-    match directory.symlink_metadata() {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(OutputError::io("examine", directory, e)),
-        Ok(m) if m.is_symlink() => Err(OutputError::SymbolicLink { path: path() }),
-        Ok(m) if !m.is_dir() => Err(OutputError::NotADirectory { path: path() }),
-        Ok(_) => through(directory),
-    }
-}
-
-/// The files in numbered directories that `is_own` takes for a run's, and the directories.
-fn numbered(all: &Path, is_own: fn(&str) -> bool, visit: Visit<'_>) -> Result<(), OutputError> {
-    for (name, directory) in entries(all)? {
-        if !is_numbered_directory(&name) {
-            continue;
-        }
-        match directory.symlink_metadata() {
-            Ok(m) if m.is_symlink() => {
-                return Err(OutputError::SymbolicLink { path: directory });
-            }
-            Ok(m) if m.is_dir() => {}
-            _ => continue,
-        }
-        files(&directory, is_own, visit)?;
-    }
-    visit(&Left::Directory(all))
-}
-
-/// The files whose names `is_own` takes for a run's, and then the directory.
-fn files(directory: &Path, is_own: fn(&str) -> bool, visit: Visit<'_>) -> Result<(), OutputError> {
-    for (name, file) in entries(directory)? {
-        if is_own(&name) {
-            visit(&Left::File(&file))?;
-        }
-    }
-    visit(&Left::Directory(directory))
-}
-
-/// Names and paths in a directory. Names that are not Unicode are left out: none of ours is.
-fn entries(directory: &Path) -> Result<Vec<(String, PathBuf)>, OutputError> {
-    let list = || -> io::Result<Vec<(String, PathBuf)>> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            if let Ok(name) = entry.file_name().into_string() {
-                found.push((name, entry.path()));
-            }
-        }
-        Ok(found)
+/// Opens `path` relative to `directory`, through no link.
+pub(super) fn open_beneath(
+    directory: BorrowedFd<'_>,
+    path: &str,
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = if flags.contains(OFlags::CREATE) {
+        Mode::from_raw_mode(0o666)
+    } else {
+        Mode::empty()
     };
-    list().map_err(|e| OutputError::io("list", directory, e))
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    loop {
+        match rustix::fs::openat2(directory, path, flags, mode, resolve) {
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            // A kernel before 5.6, or a sandbox that does not know the call.
+            Err(Errno::NOSYS | Errno::PERM) => return open_by_parts(directory, path, flags, mode),
+            // A link where a directory is wanted is told as what it is not.
+            Err(Errno::NOTDIR) if is_link(directory, path) => return Err(Errno::LOOP),
+            opened => return opened,
+        }
+    }
+}
+
+/// The same without the help of the kernel: one directory after the other.
+fn open_by_parts(
+    directory: BorrowedFd<'_>,
+    path: &str,
+    flags: OFlags,
+    mode: Mode,
+) -> Result<OwnedFd, Errno> {
+    let through = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |at: BorrowedFd<'_>, name: &str, flags, mode| loop {
+        match rustix::fs::openat(at, name, flags, mode) {
+            Err(Errno::INTR) => {}
+            Err(Errno::NOTDIR) if is_link(at, name) => return Err(Errno::LOOP),
+            opened => return opened,
+        }
+    };
+    let mut held: Option<OwnedFd> = None;
+    let mut rest = path;
+    while let Some((name, below)) = rest.split_once('/') {
+        let at = held.as_ref().map_or(directory, AsFd::as_fd);
+        held = Some(open(at, name, through, Mode::empty())?);
+        rest = below;
+    }
+    open(
+        held.as_ref().map_or(directory, AsFd::as_fd),
+        rest,
+        flags,
+        mode,
+    )
+}
+
+/// Whether the name is one of a link.
+fn is_link(directory: BorrowedFd<'_>, name: &str) -> bool {
+    use rustix::fs::{FileType, statat};
+    statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
+
+    const FORCE: Taking = Taking {
+        force: true,
+        sync: true,
+    };
 
     #[test]
     fn creates_parents_and_takes_an_empty_directory() {
@@ -371,21 +367,27 @@ mod tests {
             MANIFEST_FILE,
             FLOWS_FILE,
             ".flows.parquet.tmp",
+            ".manifest.json.0123456789abcdef.tmp",
+            ".spool.0123456789abcdef.tmp",
             "streams/00000/1-1.2.3.4.5-1.2.3.4.6.c2s",
             "streams/00001/10001-1.2.3.4.5-1.2.3.4.6.s2c",
             "pcaps/00000/1.pcap",
             "pcaps/00001/10001.pcapng",
             "payload/part-07.parquet",
             "payload/.part-63.parquet.tmp",
+            "payload/.part-63.parquet.0123456789abcdef.tmp",
         ];
         let foreign = [
             "notes.txt",
+            "spool",
             "evidence.pcap",
             "streams/00000/notes.txt",
             "pcaps/00001/mine.pcap",
             "streams/mine/1-1.2.3.4.5-1.2.3.4.6.c2s",
             "payload/part-mine.parquet",
             "payload/.part-1.tmp",
+            ".notes.txt.0123456789abcdef.tmp",
+            ".flows.parquet.mine.tmp",
         ];
         for name in own.iter().chain(&foreign) {
             fs::write(at(name), b"x").unwrap();
@@ -420,7 +422,7 @@ mod tests {
             }
             let input = precious.metadata().unwrap();
             let is_input = |m: &Metadata| (m.dev(), m.ino()) == (input.dev(), input.ino());
-            let error = OutputDir::create_sparing(base.path(), true, is_input).unwrap_err();
+            let error = OutputDir::create_sparing(base.path(), FORCE, is_input).unwrap_err();
             assert!(
                 matches!(&error, OutputError::Input { path } if *path == name),
                 "{error}"
@@ -459,5 +461,92 @@ mod tests {
         dir.write_file("a", b"second").unwrap();
         assert_eq!(fs::read(base.path().join("a")).unwrap(), b"second");
         assert_eq!(fs::read_dir(base.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn one_run_has_it_at_a_time() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("new");
+        let first = OutputDir::create(&path, false).unwrap();
+        for force in [false, true] {
+            let error = OutputDir::create(&path, force).unwrap_err();
+            assert!(matches!(error, OutputError::Busy { .. }), "{error}");
+            assert!(error.to_string().contains("another run"), "{error}");
+        }
+        drop(first);
+        OutputDir::create(&path, false).unwrap();
+    }
+
+    #[test]
+    fn temporary_names_are_of_its_own() {
+        let base = tempfile::tempdir().unwrap();
+        let dir = OutputDir::create(base.path(), false).unwrap();
+        let (one, other) = (dir.pending_file("a"), dir.pending_file("a"));
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 2);
+        drop((one, other));
+        assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let base = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let dir = OutputDir::create(base.path(), false).unwrap();
+        let victim = elsewhere.path().join("victim");
+        fs::write(&victim, b"precious").unwrap();
+        // The name that a file will have may be a link by then. It is replaced.
+        std::os::unix::fs::symlink(&victim, base.path().join("a")).unwrap();
+        dir.publish("a", b"new").unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        assert!(base.path().join("a").symlink_metadata().unwrap().is_file());
+        // So may be a directory.
+        for name in ["payload", "streams"] {
+            std::os::unix::fs::symlink(elsewhere.path(), base.path().join(name)).unwrap();
+        }
+        let error = dir.pending_file("payload/part-00.parquet").unwrap_err();
+        assert!(matches!(error, OutputError::SymbolicLink { .. }), "{error}");
+        let error = dir.make_directory("streams/00000").unwrap_err();
+        assert!(matches!(error, OutputError::SymbolicLink { .. }), "{error}");
+        let write = OFlags::WRONLY | OFlags::CREATE;
+        assert_eq!(dir.open("streams/x", write).unwrap_err(), Errno::LOOP);
+        assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn with_and_without_the_help_of_the_kernel_it_is_the_same() {
+        let base = tempfile::tempdir().unwrap();
+        fs::create_dir_all(base.path().join("a/b")).unwrap();
+        fs::write(base.path().join("a/b/file"), b"x").unwrap();
+        std::os::unix::fs::symlink("b", base.path().join("a/link")).unwrap();
+        std::os::unix::fs::symlink("file", base.path().join("a/b/link")).unwrap();
+        let dir = OutputDir::create(base.path(), true).unwrap();
+        for path in [
+            "a/b/file",
+            "a/link/file",
+            "a/b/link",
+            "a/none/file",
+            "a/b/file/below",
+            "none",
+        ] {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let one = dir.open(path, OFlags::RDONLY).map(drop);
+            let other = open_by_parts(dir.as_fd(), path, flags, Mode::empty()).map(drop);
+            assert_eq!(one, other, "{path}");
+            assert_eq!(one.is_ok(), path == "a/b/file", "{path}");
+        }
+    }
+
+    #[test]
+    fn files_stay_in_the_directory_that_was_locked() {
+        let base = tempfile::tempdir().unwrap();
+        let (old, new) = (base.path().join("old"), base.path().join("new"));
+        let dir = OutputDir::create(&old, false).unwrap();
+        let pending = dir.pending_file("a").unwrap();
+        fs::rename(&old, &new).unwrap();
+        fs::create_dir(&old).unwrap();
+        pending.commit().unwrap();
+        dir.publish("b", b"").unwrap();
+        assert_eq!(fs::read_dir(&old).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(&new).unwrap().count(), 2);
     }
 }

@@ -5,12 +5,17 @@ use std::path::{Path, PathBuf};
 
 use parquet::errors::ParquetError;
 
+use crate::model::shown;
+
 /// An error that ends the run: what was tried, on which path, why it failed, what to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutputError {
     /// The output path is there and is no directory.
-    #[error("cannot write to {}: it is not a directory; name another with --out", path.display())]
+    #[error(
+        "cannot write to {}: it is not a directory; name another with --out",
+        shown(path)
+    )]
     NotADirectory {
         /// The output directory asked for.
         path: PathBuf,
@@ -19,9 +24,18 @@ pub enum OutputError {
     #[error(
         "the output directory {} is not empty; name another with --out, or replace an earlier \
          run's files in it with --force",
-        path.display()
+        shown(path)
     )]
     NotEmpty {
+        /// The output directory asked for.
+        path: PathBuf,
+    },
+    /// Another run has the output directory.
+    #[error(
+        "another run is writing to {}; wait until it is done, or name another directory with --out",
+        shown(path)
+    )]
+    Busy {
         /// The output directory asked for.
         path: PathBuf,
     },
@@ -29,7 +43,7 @@ pub enum OutputError {
     #[error(
         "{} is a symbolic link, and output is not written through one; remove it, or name another \
          directory with --out",
-        path.display()
+        shown(path)
     )]
     SymbolicLink {
         /// The link.
@@ -40,7 +54,7 @@ pub enum OutputError {
         "{} is an input of this run, or a link to one, and --force would remove it with an earlier \
          run's files; nothing was removed: name another directory with --out, or move it out of \
          this one",
-        path.display()
+        shown(path)
     )]
     Input {
         /// The input, as it is called in the output directory.
@@ -50,14 +64,14 @@ pub enum OutputError {
     #[error(
         "{} exists already and this run did not make it; if no other run writes there, name \
          another directory with --out",
-        path.display()
+        shown(path)
     )]
     Occupied {
         /// The payload file.
         path: PathBuf,
     },
     /// The file system refused something.
-    #[error("cannot {action} {}: {source}; {}", path.display(), advice(source))]
+    #[error("cannot {action} {}: {source}; {}", shown(path), advice(source))]
     Io {
         /// What was tried, as a verb.
         action: &'static str,
@@ -67,7 +81,10 @@ pub enum OutputError {
         source: io::Error,
     },
     /// A table could not be encoded. The columns are this program's own, so this is a bug in it.
-    #[error("cannot encode {}: {source}; this is a bug, please report it with this message", path.display())]
+    #[error(
+        "cannot encode {}: {source}; this is a bug, please report it with this message",
+        shown(path)
+    )]
     Encode {
         /// The table.
         path: PathBuf,
@@ -141,7 +158,8 @@ fn advice(error: &io::Error) -> &'static str {
             "name a directory that you may write to with --out"
         }
         io::ErrorKind::FileTooLarge => {
-            "name a directory on a file system that holds larger files with --out"
+            "raise the limit on the size of files (ulimit -f), or name a directory on a file system \
+             that holds larger files with --out"
         }
         io::ErrorKind::NotFound => {
             "something removed it during the run; keep others out of the directory and run again"

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::descriptors::{DescriptorBudget, Permit};
@@ -111,28 +111,26 @@ impl<K: Copy + Eq + Hash + Debug> FileCache<K> {
             });
         }
         let path = path();
-        let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let (flags, action) = if created {
-            (flags | OFlags::CREATE | OFlags::EXCL, "create")
+            (access | OFlags::CREATE | OFlags::EXCL, "create")
         } else {
-            (flags, "open again")
+            (access, "open again")
         };
-        let mut opened = open_at(&self.dir, &path, flags);
+        let mut opened = self.dir.open(&path, flags);
         if matches!(opened, Err(Errno::MFILE | Errno::NFILE)) {
             // Someone else took descriptors that the budget counted on. Give ours back.
             while self.close_least_recent(u64::MAX) {}
-            opened = open_at(&self.dir, &path, flags);
+            opened = self.dir.open(&path, flags);
         }
         if created && opened.as_ref().err() == Some(&Errno::NOENT) {
             self.make_directories(&path)?;
-            opened = open_at(&self.dir, &path, flags);
+            opened = self.dir.open(&path, flags);
         }
-        let file = opened.map_err(|errno| {
-            let path = self.dir.path().join(&path);
-            match errno {
-                Errno::EXIST => OutputError::Occupied { path },
-                _ => OutputError::io(action, &path, errno),
-            }
+        let file = opened.map_err(|errno| match errno {
+            Errno::EXIST => OutputError::Occupied {
+                path: self.dir.path().join(&path),
+            },
+            _ => self.dir.failed(action, &path, errno),
         })?;
         Ok(Opened {
             file,
@@ -201,14 +199,5 @@ impl<K: Copy + Eq + Hash + Debug> FileCache<K> {
             }
         }
         false
-    }
-}
-
-fn open_at(dir: &OutputDir, path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-    loop {
-        match rustix::fs::openat(dir, path, flags, Mode::from_raw_mode(0o666)) {
-            Err(Errno::INTR) => {}
-            result => return result,
-        }
     }
 }

@@ -13,7 +13,7 @@ use std::io::{self, BufReader, IoSlice, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
-use rustix::fs::{AtFlags, OFlags};
+use rustix::fs::OFlags;
 
 use crate::config::FRAME_COPIES;
 use crate::model::{FrameRef, InputPos, Payload, PayloadSource};
@@ -297,12 +297,7 @@ impl FlowCaptureWriter {
                 self.write(flow_id, &mut anew, &new)?;
             }
         }
-        rustix::fs::unlinkat(
-            self.files.dir(),
-            capture_path(flow_id, form),
-            AtFlags::empty(),
-        )
-        .map_err(|error| self.failed("remove", flow_id, form, error))?;
+        self.files.dir().remove_file(&capture_path(flow_id, form))?;
         self.files.forget([(flow_id, form)]);
         self.totals.bytes -= capture.size;
         anew.recent = std::mem::take(&mut capture.recent);

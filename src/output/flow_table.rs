@@ -203,6 +203,10 @@ fn half_columns<const D: usize>(payload: PayloadMode) -> Vec<Column<FlowRow>> {
             "truncated_bytes",
             FlowCell::I64(|r| count(r.halves[D].trouble().truncated_bytes)),
         ),
+        column(
+            "rejected_bytes",
+            FlowCell::I64(|r| count(r.halves[D].trouble().rejected_bytes)),
+        ),
         column("isn", FlowCell::OptU32(|r| syn::<D>(r).map(|s| s.isn))).plain(),
         column("tcp_flags", FlowCell::U8(|r| r.halves[D].tcp_flags)),
         column(

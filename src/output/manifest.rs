@@ -14,6 +14,7 @@ use super::directory::{MANIFEST_FILE, OutputDir};
 use super::error::OutputError;
 use super::file_cache::FileTotals;
 use super::text::push_hex;
+use crate::model::shown::json;
 
 /// The manifest. Everything but `timings` is the same for the same input and configuration.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub struct Manifest {
     pub complete: bool,
     /// The configuration that decided the output.
     pub config: Value,
+    /// What spread the flows over shards: a digest of the first frame, in hexadecimal.
+    #[serde(default)]
+    pub shard_seed: String,
     /// The input files, in the order in which they were read; `file_id` in the flow table counts from 0 here.
     pub inputs: Vec<InputFacts>,
     /// Files in the directories named that are no captures, or were inputs already; absent where
@@ -58,6 +62,7 @@ impl Manifest {
             schema_version: SCHEMA_VERSION,
             complete: false,
             config,
+            shard_seed: String::new(),
             inputs: Vec::new(),
             skipped_files: Vec::new(),
             accounting: Accounting::new(),
@@ -74,12 +79,12 @@ impl Manifest {
         // Maps have text keys and numbers are finite or null, so there is nothing to refuse.
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
-        text
+        json(&text).into_owned()
     }
 
-    /// Writes the manifest. It is the last thing a run writes.
+    /// Writes the manifest. It is the last thing a run writes, and stands for all the rest.
     pub fn write(&self, dir: &OutputDir) -> Result<(), OutputError> {
-        dir.write_file(MANIFEST_FILE, self.to_json().as_bytes())
+        dir.publish(MANIFEST_FILE, self.to_json().as_bytes())
     }
 }
 
@@ -246,6 +251,7 @@ mod tests {
                 "schema_version",
                 "complete",
                 "config",
+                "shard_seed",
                 "inputs",
                 "frames",
                 "payload",

@@ -2,8 +2,8 @@
 //!
 //! A table is a list of [`Column`]s: name, type and what it takes from a row stand in one entry,
 //! which Parquet and CSV both read. A file is written under a temporary name and renamed when it is
-//! whole; the manifest comes last, so its presence means that the run completed. Nothing is synced
-//! to the device: that statement is about this program, not about a power failure.
+//! whole; the manifest comes last, so its presence means that the run completed. Before it appears, the
+//! file system is synced once, so that this holds after a power failure, too.
 
 pub mod accounting;
 mod builder;
@@ -14,6 +14,7 @@ pub mod csv_table;
 pub mod descriptors;
 pub mod digests;
 pub mod directory;
+mod earlier_run;
 pub mod error;
 mod file_cache;
 pub mod flow_captures;
@@ -26,6 +27,7 @@ pub mod payload;
 pub mod payload_files;
 mod payload_part;
 mod payload_rows;
+pub mod pending_file;
 pub mod schema;
 pub mod segments_table;
 pub mod stream_path;
@@ -35,7 +37,7 @@ pub use accounting::{Accounting, AccountingError};
 pub use conflicts_table::ConflictTableWriter;
 pub use csv_table::CsvTableWriter;
 pub use descriptors::DescriptorBudget;
-pub use directory::OutputDir;
+pub use directory::{OutputDir, Taking};
 pub use error::OutputError;
 pub use file_cache::FileTotals;
 pub use flow_captures::FlowCaptureWriter;

@@ -17,8 +17,9 @@ use rayon::prelude::*;
 
 use super::SCHEMA_VERSION;
 use super::builder::ColumnBuilder;
-use super::directory::{OutputDir, PendingFile};
+use super::directory::OutputDir;
 use super::error::OutputError;
+use super::pending_file::{PendingFile, Target};
 use super::schema::{Column, Layout, arrow_schema};
 
 /// Rows in a row group: what DuckDB itself writes, and the unit in which readers share out work.
@@ -70,7 +71,7 @@ pub struct ParquetTable<R> {
     file: SerializedFileWriter<PendingFile>,
     factory: ArrowRowGroupWriterFactory,
     columns: Vec<ColumnState<R>>,
-    target: std::path::PathBuf,
+    target: Target,
     /// Rows in the builders, at most [`CHUNK_ROWS`].
     chunk_rows: usize,
     /// Rows in this row group, those in the builders included.
@@ -95,7 +96,7 @@ impl<R: Sync> ParquetTable<R> {
         footer: &FooterFacts,
     ) -> Result<ParquetTable<R>, OutputError> {
         let pending = dir.pending_file(name)?;
-        let target = pending.target().to_path_buf();
+        let target = pending.target().clone();
         let schema = arrow_schema(columns);
         let (file, factory) = ArrowWriter::try_new(
             pending,
@@ -103,7 +104,7 @@ impl<R: Sync> ParquetTable<R> {
             Some(properties(columns, footer)),
         )
         .and_then(ArrowWriter::into_serialized_writer)
-        .map_err(|e| OutputError::table(&target, e))?;
+        .map_err(|e| target.encoding_failed(e))?;
         let columns = columns
             .iter()
             .zip(schema.fields())
@@ -128,7 +129,7 @@ impl<R: Sync> ParquetTable<R> {
     /// Appends rows. Their order is the order of the calls.
     pub fn write(&mut self, rows: &[R]) -> Result<(), OutputError> {
         self.append(rows)
-            .map_err(|e| OutputError::table(&self.target, e))
+            .map_err(|e| self.target.encoding_failed(e))
     }
 
     /// Writes what is left and the footer, and gives the file its name.
@@ -141,7 +142,7 @@ impl<R: Sync> ParquetTable<R> {
             }
             self.file.into_inner()
         };
-        let pending = end().map_err(|e| OutputError::table(&target, e))?;
+        let pending = end().map_err(|e| target.encoding_failed(e))?;
         let bytes = pending.written();
         pending.commit()?;
         Ok(TableSummary { rows, bytes })

@@ -8,6 +8,8 @@ use std::ops::AddAssign;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use super::descriptors::DescriptorBudget;
@@ -229,6 +231,10 @@ impl PayloadOutput {
                 let digest = match outcome {
                     Outcome::Empty => None,
                     Outcome::Known(digest) => Some(digest),
+                    Outcome::Sparse => {
+                        *given_up += 1;
+                        None
+                    }
                     Outcome::GivenUp => {
                         let digest = if has_files {
                             digest_of_file(dir, &stream_path(&flow, direction))?
@@ -249,11 +255,11 @@ impl PayloadOutput {
 
 /// The digest of a payload file; `None` where it was not written.
 fn digest_of_file(dir: &OutputDir, path: &str) -> Result<Option<Digest>, OutputError> {
-    let path = dir.path().join(path);
-    let failed = |e| OutputError::io("read back", &path, e);
-    let mut file = match File::open(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(failed)?,
+    let failed = |e| OutputError::io("read back", &dir.path().join(path), e);
+    let mut file: File = match dir.open(path, OFlags::RDONLY) {
+        Err(Errno::NOENT) => return Ok(None),
+        Err(e) => return Err(dir.failed("read back", path, e)),
+        Ok(file) => file.into(),
     };
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];

@@ -14,11 +14,12 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::ColumnPath;
 
-use super::directory::{OutputDir, PAYLOAD_DIR, PendingFile};
+use super::directory::{OutputDir, PAYLOAD_DIR};
 use super::error::OutputError;
 use super::parquet_table::{FooterFacts, TableSummary};
 use super::payload::read_all;
 use super::payload_rows::{Group, Row};
+use super::pending_file::{PendingFile, Target, intended_name};
 use super::schema::count;
 use super::text::push_unsigned;
 use crate::model::{Direction, Payload, PayloadSource};
@@ -61,11 +62,8 @@ pub(super) fn part_path(shard: u8) -> String {
 /// Whether a file below [`PAYLOAD_DIR`] can be a part, or one that was not finished, judged by its
 /// name.
 pub(super) fn is_part_file(name: &str) -> bool {
-    let whole = name
-        .strip_prefix('.')
-        .and_then(|hidden| hidden.strip_suffix(".tmp"))
-        .unwrap_or(name);
-    whole
+    intended_name(name)
+        .unwrap_or(name)
         .strip_prefix("part-")
         .and_then(|rest| rest.strip_suffix(".parquet"))
         .is_some_and(|number| number.len() >= 2 && number.bytes().all(|b| b.is_ascii_digit()))
@@ -76,7 +74,7 @@ pub(super) struct PartWriter {
     dir: Arc<OutputDir>,
     name: String,
     footer: Arc<FooterFacts>,
-    file: Option<SerializedFileWriter<PendingFile>>,
+    file: Option<(SerializedFileWriter<PendingFile>, Target)>,
     rows: u64,
     payload_bytes: u64,
 }
@@ -105,12 +103,11 @@ impl PartWriter {
         group: &Group,
         source: &dyn PayloadSource,
     ) -> Result<(), OutputError> {
-        let target = self.dir.path().join(&self.name);
-        let failed = |e| OutputError::table(&target, e);
-        let file = match &mut self.file {
+        let (file, target) = match &mut self.file {
             Some(file) => file,
             none => none.insert(begin(&self.dir, &self.name, &self.footer)?),
         };
+        let failed = |e| target.encoding_failed(e);
         let mut columns = file.next_row_group().map_err(failed)?;
         small_columns(&mut columns, &group.rows).map_err(failed)?;
         let mut column = columns.next_column().and_then(present).map_err(failed)?;
@@ -132,13 +129,10 @@ impl PartWriter {
 
     /// Completes the file and gives it its name. `None` where there was no row.
     pub(super) fn finish(&mut self) -> Result<Option<(String, TableSummary)>, OutputError> {
-        let Some(file) = self.file.take() else {
+        let Some((file, target)) = self.file.take() else {
             return Ok(None);
         };
-        let target = self.dir.path().join(&self.name);
-        let pending = file
-            .into_inner()
-            .map_err(|e| OutputError::table(&target, e))?;
+        let pending = file.into_inner().map_err(|e| target.encoding_failed(e))?;
         let summary = TableSummary {
             rows: self.rows,
             bytes: pending.written(),
@@ -152,15 +146,15 @@ fn begin(
     dir: &OutputDir,
     name: &str,
     footer: &FooterFacts,
-) -> Result<SerializedFileWriter<PendingFile>, OutputError> {
+) -> Result<(SerializedFileWriter<PendingFile>, Target), OutputError> {
     dir.make_directory(PAYLOAD_DIR)?;
     let pending = dir.pending_file(name)?;
-    let target = pending.target().to_path_buf();
+    let target = pending.target().clone();
     let schema = Arc::new(payload_schema());
     ArrowWriter::try_new(pending, schema, Some(properties(footer)))
         .and_then(ArrowWriter::into_serialized_writer)
-        .map(|(file, _)| file)
-        .map_err(|e| OutputError::table(&target, e))
+        .map(|(file, _)| (file, target.clone()))
+        .map_err(|e| target.encoding_failed(e))
 }
 
 fn properties(footer: &FooterFacts) -> WriterProperties {

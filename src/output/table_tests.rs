@@ -19,7 +19,7 @@ use super::{FlowCsvWriter, FlowRow, FlowTableWriter, FooterFacts, GapTableWriter
 use crate::config::PayloadMode;
 use crate::model::{
     ClientBy, ConnState, Direction, Encapsulation, EndReason, Endpoint, FlowKey, FlowRecord, Gap,
-    GapCause, HalfRecord, SynFacts, SynOptions, Timestamp, Tunnel,
+    GapCause, HalfRecord, SynFacts, SynOptions, Timestamp, Trouble, Tunnel,
 };
 
 /// The tables as published: names, types, `?` for nullable.
@@ -32,14 +32,14 @@ c2s_packets Int64, c2s_ip_bytes Int64, c2s_payload_bytes Int64, c2s_stream_bytes
 c2s_stream_span Int64, c2s_gap_bytes Int64, c2s_gaps Int64, c2s_retrans_packets Int64, \
 c2s_retrans_bytes Int64, c2s_ooo_packets Int64, c2s_dup_acks Int64, c2s_zero_windows Int64, \
 c2s_keepalives Int64, c2s_overlap_bytes Int64, c2s_conflict_bytes Int64, \
-c2s_truncated_bytes Int64, c2s_isn UInt32?, c2s_tcp_flags UInt8, c2s_mss UInt16?, \
-c2s_wscale UInt8?, c2s_sack_permitted Boolean?, c2s_path Utf8?, c2s_sha256 Utf8?, \
+c2s_truncated_bytes Int64, c2s_rejected_bytes Int64, c2s_isn UInt32?, c2s_tcp_flags UInt8, \
+c2s_mss UInt16?, c2s_wscale UInt8?, c2s_sack_permitted Boolean?, c2s_path Utf8?, c2s_sha256 Utf8?, \
 s2c_packets Int64, s2c_ip_bytes Int64, s2c_payload_bytes Int64, s2c_stream_bytes Int64, \
 s2c_stream_span Int64, s2c_gap_bytes Int64, s2c_gaps Int64, s2c_retrans_packets Int64, \
 s2c_retrans_bytes Int64, s2c_ooo_packets Int64, s2c_dup_acks Int64, s2c_zero_windows Int64, \
 s2c_keepalives Int64, s2c_overlap_bytes Int64, s2c_conflict_bytes Int64, \
-s2c_truncated_bytes Int64, s2c_isn UInt32?, s2c_tcp_flags UInt8, s2c_mss UInt16?, \
-s2c_wscale UInt8?, s2c_sack_permitted Boolean?, s2c_path Utf8?, s2c_sha256 Utf8?, \
+s2c_truncated_bytes Int64, s2c_rejected_bytes Int64, s2c_isn UInt32?, s2c_tcp_flags UInt8, \
+s2c_mss UInt16?, s2c_wscale UInt8?, s2c_sack_permitted Boolean?, s2c_path Utf8?, s2c_sha256 Utf8?, \
 first_frame Int64, last_frame Int64, file_id Int32";
 
 const GAP_COLUMNS: &str = "flow_id Int64, direction Dict, stream_offset Int64, length Int64, \
@@ -126,6 +126,11 @@ fn flow(flow_id: u64) -> FlowRecord {
             },
             HalfRecord {
                 packets: u64::MAX,
+                trouble: Some(Box::new(Trouble {
+                    truncated_bytes: 3,
+                    rejected_bytes: 4,
+                    ..Trouble::default()
+                })),
                 ..HalfRecord::default()
             },
         ],
@@ -212,6 +217,9 @@ fn flows_read_back_as_written() {
     let text = |name: &str, row| column(name).as_string::<i32>().value(row).to_owned();
     assert_eq!(i64s("flow_id").values(), &[7, 8]);
     assert_eq!(i64s("s2c_packets").values(), &[i64::MAX, 0]);
+    assert_eq!(i64s("s2c_truncated_bytes").values(), &[3, 0]);
+    assert_eq!(i64s("s2c_rejected_bytes").values(), &[4, 0]);
+    assert_eq!(i64s("c2s_rejected_bytes").values(), &[0, 0]);
     assert_eq!(i64s("first_ts_ns").value(0), 1_159_533_296_123_456_789);
     assert_eq!(i64s("duration_ns").value(0), 876_543_212);
     let times = column("first_ts").as_primitive::<TimestampMicrosecondType>();

@@ -66,6 +66,13 @@ pub(super) fn push_rfc3339(out: &mut String, micros: i64) {
     );
 }
 
+/// A time in nanoseconds since the Unix epoch as RFC 3339 text in UTC with six decimals.
+pub fn rfc3339(ns: i64) -> String {
+    let mut out = String::new();
+    push_rfc3339(&mut out, floor_micros(ns));
+    out
+}
+
 /// Year, month (from 1) and day (from 1) in the proleptic Gregorian calendar, of a day counted
 /// from 1970-01-01.
 ///

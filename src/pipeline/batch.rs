@@ -11,7 +11,6 @@ use crate::capture::Inputs;
 use crate::config::{Config, DecodeConfig, EPOCH_FRAMES, SHARDS};
 use crate::decode::{DecodeStats, Decoder, EncapsulationTable, FragmentTable, Pieced};
 use crate::model::{InputPos, PayloadSource, Timestamp};
-use crate::shard::shard_of;
 
 /// A part of the capture, decoded but not yet joined to what came before.
 #[derive(Default)]
@@ -269,6 +268,7 @@ impl Join {
         } else {
             vec![Vec::new(); SHARDS]
         };
+        let seed = *joined.chunk.buckets.seed();
         let mut last = (0, 0);
         for mut pieced in completed {
             let segment = &mut pieced.segment;
@@ -278,7 +278,7 @@ impl Join {
                 segment.ordinal = ordinal.saturating_add(1);
             }
             last = (segment.frame, segment.ordinal);
-            if let Some(bucket) = joined.defragmented.get_mut(shard_of(&segment.key)) {
+            if let Some(bucket) = joined.defragmented.get_mut(seed.shard_of(&segment.key)) {
                 bucket.push(pieced);
             }
         }

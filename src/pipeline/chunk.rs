@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use super::clock::{self, Judged, Jumps, Successor};
 use crate::capture::{WalkState, WalkStats, Walker, Window};
 use crate::config::DecodeConfig;
 use crate::decode::{DecodeStats, Decoder, EncapsulationTable};
 use crate::model::{FrameRef, RawFrame, Timestamp};
-use crate::shard::Buckets;
+use crate::shard::{Buckets, ShardSeed};
 
 /// The windows of a batch. Shared, since a walk may go on in one after the batch that began there.
 pub(super) type Windows<'input> = Vec<Arc<Window<'input>>>;
@@ -29,19 +30,19 @@ pub(super) struct Chunk {
     pub(super) buckets: Buckets,
     /// The watermark behind it, once [`settle`] knows what follows it.
     pub(super) watermark: Timestamp,
-    /// Times of its first and last frame, unless it holds none.
-    pub(super) edges: Option<(Timestamp, Timestamp)>,
+    /// Its first and last frame, unless it holds none or all times are settled.
+    pub(super) edges: Option<(Successor, Judged)>,
     /// Its frames, where the configuration asks for them.
     kept: Vec<FrameRef>,
 }
 
-/// Completes the watermarks of chunks that follow each other. `next` is the time of the frame behind
+/// Completes the watermarks of chunks that follow each other in one file. `next` is the frame behind
 /// the last of them, if there is one: it has a say in whether the time before it counts.
-pub(super) fn settle(chunks: &mut [Chunk], mut next: Option<Timestamp>) {
+pub(super) fn settle(chunks: &mut [Chunk], mut next: Option<Successor>) {
     for chunk in chunks.iter_mut().rev() {
         if let Some((first, last)) = chunk.edges {
-            if next.is_none_or(|next| last.is_credible_before(next)) {
-                chunk.watermark = chunk.watermark.max(last);
+            if last.counts(next) {
+                chunk.watermark = chunk.watermark.max(last.ts());
             }
             next = Some(first);
         }
@@ -62,6 +63,8 @@ pub(super) enum Frames {
         start: WalkState,
         /// Records that begin here or later are not in it.
         stop_at: u64,
+        /// When the file begins.
+        floor: Timestamp,
     },
     /// Frames of several files, in the order of the merged capture.
     Picked(Vec<Picked>),
@@ -74,6 +77,8 @@ pub(super) struct Picked {
     pub(super) window: usize,
     /// The frame.
     pub(super) frame: FrameRef,
+    /// Its time moves the watermark.
+    pub(super) counts: bool,
 }
 
 /// What one file has in a chunk.
@@ -92,6 +97,8 @@ pub(super) struct Part {
     pub(super) first_ts: Timestamp,
     /// Greatest time of a frame.
     pub(super) last_ts: Timestamp,
+    /// Where the file's clock jumps.
+    pub(super) jumps: Jumps,
 }
 
 impl Part {
@@ -104,29 +111,49 @@ impl Part {
             first_frame: None,
             first_ts: Timestamp::NONE,
             last_ts: Timestamp::NONE,
+            jumps: Jumps::NONE,
         }
+    }
+
+    /// Adds the next frame of the file, which is frame number `number` of the chunk.
+    #[inline]
+    pub(super) fn add(&mut self, number: u64, ts: Timestamp) {
+        self.first_ts = self.first_ts.earliest(ts);
+        self.last_ts = self.last_ts.max(ts);
+        self.jumps.add(number, ts);
     }
 }
 
 impl Chunk {
     /// Walks from `start` to the first record that begins at `stop_at` or later, in `window`, which is
-    /// to be the window number `index` of its batch. Gives the state behind it, too.
+    /// to be the window number `index` of its batch. The file begins at `floor`. Gives the state behind it,
+    /// too.
     pub(super) fn walk(
         window: &Window<'_>,
         index: usize,
         start: WalkState,
         stop_at: u64,
-        config: &DecodeConfig,
+        floor: Timestamp,
+        (config, seed): (&DecodeConfig, ShardSeed),
     ) -> (Chunk, WalkState) {
-        let mut decoding = Decoding::new(config);
+        let mut decoding = Decoding::new(config, seed);
         let mut part = Part::new(window.file());
         let mut walker = Walker::new(window, start.clone(), stop_at);
         let mut turn = walker.next();
+        let mut edges: Option<(Successor, Judged)> = None;
         while let Some(frame) = turn {
             let next = walker.next();
-            part.first_ts = part.first_ts.earliest(frame.ts);
-            part.last_ts = part.last_ts.max(frame.ts);
-            decoding.frame(&frame, next.as_ref().map(|next| next.ts));
+            let judged = Judged::new(&frame, floor);
+            if next.is_none() || edges.is_none() {
+                let first = edges.map_or_else(|| Successor::of(&frame), |(first, _)| first);
+                edges = Some((first, judged));
+            }
+            // What follows the last frame is not known here.
+            let counts = next
+                .as_ref()
+                .is_some_and(|next| judged.counts(Some(Successor::of(next))));
+            decoding.frame(&frame, counts);
+            part.add(decoding.count, frame.ts);
             turn = next;
         }
         let (end, walk) = walker.finish();
@@ -142,8 +169,13 @@ impl Chunk {
             window: index,
             start,
             stop_at,
+            floor,
         };
-        (decoding.finish(frames, vec![part]), end)
+        let chunk = Chunk {
+            edges,
+            ..decoding.finish(frames, vec![part])
+        };
+        (chunk, end)
     }
 
     /// The same without its last frame, and the state behind it; `None` if nothing is left, or it is no
@@ -157,6 +189,7 @@ impl Chunk {
             window,
             start,
             stop_at,
+            floor,
             ..
         } = &self.frames
         else {
@@ -172,7 +205,8 @@ impl Chunk {
             *window,
             start.clone(),
             end.offset(),
-            config,
+            *floor,
+            (config, *self.buckets.seed()),
         ))
     }
 
@@ -181,15 +215,13 @@ impl Chunk {
         windows: &Windows<'_>,
         picked: Vec<Picked>,
         parts: Vec<Part>,
-        config: &DecodeConfig,
+        (config, seed): (&DecodeConfig, ShardSeed),
     ) -> Chunk {
-        let mut decoding = Decoding::new(config);
-        let mut frames = picked
-            .iter()
-            .filter_map(|one| one.frame(windows))
-            .peekable();
-        while let Some(frame) = frames.next() {
-            decoding.frame(&frame, frames.peek().map(|next| next.ts));
+        let mut decoding = Decoding::new(config, seed);
+        for one in &picked {
+            if let Some(frame) = one.frame(windows) {
+                decoding.frame(&frame, one.counts);
+            }
         }
         decoding.finish(Frames::Picked(picked), parts)
     }
@@ -199,21 +231,27 @@ impl Chunk {
         if frame == self.count {
             return self.watermark;
         }
-        // That frame's successor has a say in it.
-        let times = usize::try_from(frame)
-            .unwrap_or(usize::MAX)
-            .saturating_add(1);
+        let frames = usize::try_from(frame).unwrap_or(usize::MAX);
         match &self.frames {
             Frames::Walk {
                 window,
                 start,
                 stop_at,
+                floor,
                 ..
             } => windows.get(*window).map_or(Timestamp::NONE, |window| {
+                // That frame's successor has a say in it.
                 let walker = Walker::new(window, start.clone(), *stop_at);
-                credible(walker.take(times).map(|frame| frame.ts))
+                let frames = walker.take(frames.saturating_add(1));
+                clock::greatest_before_last(
+                    frames.map(|frame| (Judged::new(&frame, *floor), Successor::of(&frame))),
+                )
             }),
-            Frames::Picked(all) => credible(all.iter().take(times).map(|picked| picked.frame.ts)),
+            Frames::Picked(all) => {
+                let counting = all.iter().take(frames).filter(|picked| picked.counts);
+                let times = counting.map(|picked| picked.frame.ts);
+                times.max().unwrap_or(Timestamp::NONE)
+            }
         }
     }
 
@@ -238,15 +276,17 @@ impl Chunk {
 }
 
 impl Picked {
-    /// A frame without its bytes, which lie in the window number `window`.
-    pub(super) fn new(frame: &RawFrame<'_>, window: usize) -> Picked {
+    /// A frame without its bytes, which lie in the window number `window`; its time counts or not.
+    pub(super) fn new(frame: &RawFrame<'_>, window: usize, counts: bool) -> Picked {
         Picked {
             window,
             frame: frame.by_reference(),
+            counts,
         }
     }
 
-    fn frame<'w>(&self, windows: &'w Windows<'_>) -> Option<RawFrame<'w>> {
+    /// The frame with its bytes.
+    pub(super) fn frame<'w>(&self, windows: &'w Windows<'_>) -> Option<RawFrame<'w>> {
         let frame = self.frame;
         Some(RawFrame {
             ts: frame.ts,
@@ -260,52 +300,33 @@ impl Picked {
     }
 }
 
-/// The greatest of those times that the one behind them does not belie; the last has none.
-fn credible(times: impl Iterator<Item = Timestamp>) -> Timestamp {
-    let mut times = times.peekable();
-    let mut greatest = Timestamp::NONE;
-    while let Some(time) = times.next() {
-        if times
-            .peek()
-            .is_some_and(|&next| time.is_credible_before(next))
-        {
-            greatest = greatest.max(time);
-        }
-    }
-    greatest
-}
-
 /// A chunk under way.
 struct Decoding {
     decoder: Decoder,
     buckets: Buckets,
     count: u64,
     watermark: Timestamp,
-    edges: Option<(Timestamp, Timestamp)>,
     kept: Option<Vec<FrameRef>>,
 }
 
 impl Decoding {
-    fn new(config: &DecodeConfig) -> Decoding {
+    fn new(config: &DecodeConfig, seed: ShardSeed) -> Decoding {
         Decoding {
             decoder: Decoder::new(config.clone()),
-            buckets: Buckets::default(),
+            buckets: Buckets::new(seed),
             count: 0,
             watermark: Timestamp::NONE,
-            edges: None,
             kept: config.keep_frames.then(Vec::new),
         }
     }
 
-    /// Decodes a frame; `next` is the time of the one behind it, if that is in the chunk.
+    /// Decodes a frame, whose time counts or not.
     #[inline]
-    fn frame(&mut self, frame: &RawFrame<'_>, next: Option<Timestamp>) {
+    fn frame(&mut self, frame: &RawFrame<'_>, counts: bool) {
         self.count += 1;
-        if next.is_some_and(|next| frame.ts.is_credible_before(next)) {
+        if counts {
             self.watermark = self.watermark.max(frame.ts);
         }
-        let first = self.edges.map_or(frame.ts, |(first, _)| first);
-        self.edges = Some((first, frame.ts));
         if let Some(kept) = &mut self.kept {
             kept.push(frame.by_reference());
         }
@@ -323,7 +344,7 @@ impl Decoding {
             encapsulations,
             buckets: self.buckets,
             watermark: self.watermark,
-            edges: self.edges,
+            edges: None,
             kept: self.kept.unwrap_or_default(),
         }
     }

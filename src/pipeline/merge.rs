@@ -9,12 +9,14 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::batch::DecodedBatch;
-use super::chunk::{self, Chunk, Part, Picked, Windows};
+use super::chunk::{Chunk, Part, Picked, Windows};
+use super::clock::{Judged, Successor};
 use super::run::RunError;
 use super::stretch::{self, Patience};
 use crate::capture::{Damage, Input, WalkState, WalkStats, Walker, Window};
 use crate::config::{Config, DecodeConfig};
 use crate::model::{RawFrame, Timestamp};
+use crate::shard::ShardSeed;
 
 /// How far one file is walked at a time, bytes. Each of the overlapping files holds as much.
 const RUN: u64 = 64 << 10;
@@ -104,16 +106,17 @@ impl<'input> Reading<'input> {
             let mut frames = walker.by_ref().peekable();
             let mut last = None;
             while let Some(frame) = frames.next() {
-                match frames.peek() {
-                    Some(next) => self.await_turn(&frame, Some(next.ts)),
+                match frames.peek().map(Successor::of) {
+                    Some(next) => self.await_turn(&frame, Some(next)),
                     None => last = Some(frame),
                 }
             }
             let (state, stats) = walker.finish();
             if let Some(frame) = last {
-                let next = stretch::frame_after(self.input, &state, Patience::Endless)
+                let judged = Judged::new(&frame, self.input.floor());
+                let next = stretch::frame_after(self.input, &state, &judged, Patience::Endless)
                     .map_err(|error| RunError::read(self.input, state.offset(), &error))?;
-                self.await_turn(&frame, next.time());
+                self.await_turn(&frame, next.frame());
             }
             let progressed = state != self.state;
             self.state = state;
@@ -137,12 +140,16 @@ impl<'input> Reading<'input> {
         Ok(true)
     }
 
-    /// Puts a frame behind those that wait; `next` is the time of the file's frame behind it.
-    fn await_turn(&mut self, frame: &RawFrame<'_>, next: Option<Timestamp>) {
-        if next.is_none_or(|next| frame.ts.is_credible_before(next)) {
+    /// Puts a frame behind those that wait; `next` is the file's frame behind it. What comes of its time
+    /// is settled by the frames of its own file alone, so that it does not depend on how many of the
+    /// merged ones are looked at together.
+    fn await_turn(&mut self, frame: &RawFrame<'_>, next: Option<Successor>) {
+        let counts = Judged::new(frame, self.input.floor()).counts(next);
+        if counts {
             self.clock = self.clock.max(frame.ts);
         }
-        self.waiting.push_back((self.clock, Picked::new(frame, 0)));
+        self.waiting
+            .push_back((self.clock, Picked::new(frame, 0, counts)));
     }
 
     /// Keeps what a walk met. Its frames count when they have their turn.
@@ -209,8 +216,7 @@ impl<'input> Merged<'input> {
             });
             part.walk.frames += 1;
             part.first_frame.get_or_insert(number);
-            part.first_ts = part.first_ts.earliest(picked.frame.ts);
-            part.last_ts = part.last_ts.max(picked.frame.ts);
+            part.add(number, picked.frame.ts);
         }
     }
 
@@ -230,13 +236,19 @@ impl<'input> Merged<'input> {
     }
 
     /// Decodes the chunks.
-    fn decode(self, config: &DecodeConfig) -> DecodedBatch<'input> {
+    fn decode(self, config: &DecodeConfig, seed: &mut Option<ShardSeed>) -> DecodedBatch<'input> {
         let Merged {
             windows, chunks, ..
         } = self;
+        if seed.is_none() {
+            let first = chunks.iter().find_map(|draft| draft.picked.first());
+            let first = first.and_then(|picked| picked.frame(&windows));
+            *seed = first.map(|frame| ShardSeed::of(&frame));
+        }
+        let seed = seed.unwrap_or_default();
         let chunks = chunks
             .into_par_iter()
-            .map(|draft| Chunk::picked(&windows, draft.picked, draft.parts, config))
+            .map(|draft| Chunk::picked(&windows, draft.picked, draft.parts, (config, seed)))
             .collect();
         DecodedBatch {
             windows,
@@ -286,6 +298,7 @@ pub(super) fn batch<'input>(
     rest: &mut slice::Iter<'input, Input>,
     expecting: &mut bool,
     config: &Config,
+    seed: &mut Option<ShardSeed>,
 ) -> Result<DecodedBatch<'input>, RunError> {
     let mut merged = Merged::default();
     let mut heads = BinaryHeap::new();
@@ -319,38 +332,7 @@ pub(super) fn batch<'input>(
     for reading in readings.iter_mut() {
         merged.flush(reading);
     }
-    let mut batch = merged.decode(&config.decode);
-    let next = frame_after(readings, rest.as_slice().first())?;
-    chunk::settle(&mut batch.chunks, next);
-    Ok(batch)
-}
-
-/// Time of the frame whose turn is next: of a file under way, or of the one that begins next.
-fn frame_after(
-    readings: &[Reading<'_>],
-    begins: Option<&Input>,
-) -> Result<Option<Timestamp>, RunError> {
-    let mut next: Option<(Timestamp, Timestamp)> = None;
-    for reading in readings {
-        let candidate = match reading.waiting.front() {
-            Some((clock, picked)) => Some((*clock, picked.frame.ts)),
-            None if reading.ended => None,
-            None => stretch::frame_after(reading.input, &reading.state, Patience::Endless)
-                .map_err(|error| RunError::read(reading.input, reading.state.offset(), &error))?
-                .time()
-                .map(|ts| (reading.clock.max(ts), ts)),
-        };
-        if let Some(candidate) = candidate
-            && next.is_none_or(|(clock, _)| candidate.0 < clock)
-        {
-            next = Some(candidate);
-        }
-    }
-    let begins = begins.map(Input::begins);
-    Ok(match (next, begins) {
-        (Some((clock, ts)), Some(begins)) => Some(if begins < clock { begins } else { ts }),
-        (next, begins) => next.map(|(_, ts)| ts).or(begins),
-    })
+    Ok(merged.decode(&config.decode, seed))
 }
 
 /// Puts a file among those that wait for their turn, unless it has ended. False if the run was

@@ -8,6 +8,7 @@
 mod batch;
 mod behind;
 mod chunk;
+mod clock;
 mod memory;
 mod merge;
 mod report;
@@ -18,6 +19,8 @@ mod tables;
 mod tally;
 mod worker;
 
-pub use report::RunReport;
+pub use crate::model::{Shown, shown};
+pub use crate::output::Manifest;
+pub use report::{ClockJump, LimitLoss, RunReport};
 pub use run::{Control, Progress, RunError, run};
 pub use tables::TableSummaries;

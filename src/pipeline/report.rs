@@ -17,13 +17,16 @@ use crate::output::accounting::{Accounting, Counts, FragmentConflictAccounting, 
 use crate::output::manifest::{
     Damage, DamagedRegion, InputFacts, Manifest, OutputFacts, SkippedFile, path_as_text,
 };
+use crate::output::text::rfc3339;
 use crate::output::{FileTotals, OutputDir, PayloadTotals};
 use crate::reassembly::ReassemblyStats;
+use crate::shard::ShardSeed;
 
 /// A run that has written everything but its manifest.
 pub(super) struct Finished {
     pub(super) interrupted: bool,
     pub(super) join: Join,
+    pub(super) seed: ShardSeed,
     pub(super) accounting: Accounting,
     pub(super) tables: TableSummaries,
     pub(super) payload: PayloadTotals,
@@ -44,6 +47,23 @@ pub struct RunReport {
     pub fragments: FragmentStats,
     /// Flows ended by the memory budget.
     pub evicted: u64,
+    /// The first jump of a capture's clock, if there is one.
+    pub clock_jump: Option<ClockJump>,
+}
+
+/// The clock of a file jumps, forth or back, by more than an hour.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClockJump {
+    /// The file, as an index into the manifest's inputs.
+    pub file_id: u16,
+    /// The frame behind the jump.
+    pub frame: u64,
+    /// The time before it, as RFC 3339 text.
+    pub from: String,
+    /// The time behind it.
+    pub to: String,
+    /// How far it goes, nanoseconds; negative if back.
+    pub by_ns: i64,
 }
 
 impl RunReport {
@@ -52,10 +72,49 @@ impl RunReport {
         !self.manifest.complete
     }
 
+    /// What a limit of memory or of a table cost: each with how much, if it was anything. What the user
+    /// asked to leave out is none of it.
+    pub fn losses_to_limits(&self) -> impl Iterator<Item = (LimitLoss, u64)> {
+        let anomaly = |name: &str| self.manifest.anomalies.get(name).copied().unwrap_or(0);
+        let interfaces = self.manifest.capture.get("interfaces_over_limit");
+        [
+            (LimitLoss::Flows, self.evicted),
+            (LimitLoss::Datagrams, self.fragments.over_limit),
+            (
+                LimitLoss::Payload,
+                self.manifest.accounting.payload.crowded_out,
+            ),
+            (LimitLoss::Digests, anomaly("half_streams_without_digest")),
+            (LimitLoss::Interfaces, interfaces.copied().unwrap_or(0)),
+        ]
+        .into_iter()
+        .filter(|&(_, count)| count > 0)
+    }
+
+    /// A limit of memory or of a table lost something.
+    pub fn lost_to_limits(&self) -> bool {
+        self.losses_to_limits().next().is_some()
+    }
+
     /// Part of the input could not be read.
     pub const fn is_damaged(&self) -> bool {
         self.manifest.damage.regions > 0
     }
+}
+
+/// Something that a limit of memory or of a table can cost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LimitLoss {
+    /// Flows that were ended early.
+    Flows,
+    /// Fragmented datagrams that were given up.
+    Datagrams,
+    /// Bytes of streams that there was no room to hold until their place was known.
+    Payload,
+    /// Stream directions that have no digest.
+    Digests,
+    /// Interfaces of a pcapng file that were not taken.
+    Interfaces,
 }
 
 /// The configuration as far as it decides the output: nothing of the machine or of how the work is
@@ -117,6 +176,7 @@ pub(super) fn complete(
     let Finished {
         interrupted,
         join,
+        seed,
         mut accounting,
         tables,
         payload,
@@ -151,24 +211,14 @@ pub(super) fn complete(
     let mut manifest = Manifest::new(config_value(config));
     // Numbers that do not add up are there to be looked at, not to be taken for a result.
     manifest.complete = !interrupted && checked.is_ok();
+    manifest.shard_seed = seed.to_string();
     manifest.inputs = inputs
         .list()
         .iter()
         .zip(&join.files)
         .map(|(input, tally)| facts(input, tally))
         .collect();
-    manifest.skipped_files = inputs
-        .skipped()
-        .iter()
-        .map(|file| {
-            let (path, path_hex) = path_as_text(&file.path);
-            SkippedFile {
-                path,
-                path_hex,
-                reason: file.reason.clone(),
-            }
-        })
-        .collect();
+    manifest.skipped_files = skipped(inputs);
     manifest.accounting = accounting;
     manifest.anomalies = [
         (
@@ -177,6 +227,10 @@ pub(super) fn complete(
         ),
         ("stray_syns", sum(|shard| shard.stray_syns)),
         ("mirror_copies", sum(|shard| shard.mirror_copies)),
+        (
+            "clock_jumps",
+            join.files.iter().map(|file| file.jumps.count).sum(),
+        ),
         ("evicted_flows", sum(|shard| shard.evicted)),
         ("ip_fragments_overlapping", fragments.overlapping),
         ("ip_fragments_conflicting", fragments.conflicting),
@@ -214,7 +268,35 @@ pub(super) fn complete(
         bad_timestamps: walk.bad_timestamps,
         fragments,
         evicted: sum(|shard| shard.evicted),
+        clock_jump: first_jump(inputs, &join.files),
     })
+}
+
+fn skipped(inputs: &Inputs) -> Vec<SkippedFile> {
+    let files = inputs.skipped().iter().map(|file| {
+        let (path, path_hex) = path_as_text(&file.path);
+        SkippedFile {
+            path,
+            path_hex,
+            reason: file.reason.clone(),
+        }
+    });
+    files.collect()
+}
+
+/// The jump of a clock that comes first in the order of frames.
+fn first_jump(inputs: &Inputs, files: &[FileTally]) -> Option<ClockJump> {
+    let jumps = inputs.list().iter().zip(files).filter_map(|(input, file)| {
+        let jump = file.jumps.first?;
+        Some(ClockJump {
+            file_id: input.file(),
+            frame: jump.frame,
+            from: rfc3339(jump.from.ns()?),
+            to: rfc3339(jump.to.ns()?),
+            by_ns: jump.to.since(jump.from)?,
+        })
+    });
+    jumps.min_by_key(|jump| jump.frame)
 }
 
 fn outputs(

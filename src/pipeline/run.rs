@@ -14,13 +14,13 @@ use super::report::{self, RunReport};
 use super::source::Source;
 use super::tables::Tables;
 use super::worker::Worker;
-use crate::capture::{CaptureError, Input, Inputs};
-use crate::config::{Config, EPOCH_FRAMES, SHARDS};
-use crate::model::EndReason;
+use crate::capture::{CaptureError, Input, Inputs, Search};
+use crate::config::{Config, EPOCH_FRAMES, MOST_THREADS, SHARDS};
+use crate::model::{EndReason, shown};
 use crate::output::accounting::AccountingError;
 use crate::output::{
     DescriptorBudget, FileTotals, FlowCaptureWriter, FooterFacts, OutputDir, OutputError,
-    PayloadOutput, PayloadTotals,
+    PayloadOutput, PayloadTotals, Taking,
 };
 
 /// How far a run has come.
@@ -53,11 +53,7 @@ pub enum RunError {
     #[error(transparent)]
     Output(#[from] OutputError),
     /// The input could not be read on.
-    #[error(
-        "cannot read {}: {source}; check the device, or copy the file to a healthy one and run \
-         again",
-        path.display()
-    )]
+    #[error("cannot read {}: {source}; {}", shown(path), advice(source))]
     Read {
         /// The input.
         path: PathBuf,
@@ -77,6 +73,23 @@ pub enum RunError {
     Accounting(AccountingError),
 }
 
+/// What to do about an input that cannot be read on.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::OutOfMemory => {
+            "the process may not have as much address space as the file has bytes (ulimit -v): \
+             run with --no-mmap"
+        }
+        io::ErrorKind::UnexpectedEof => {
+            "something else writes to it: run again on a copy that nothing writes to"
+        }
+        io::ErrorKind::NotFound => {
+            "something removed or renamed it during the run: keep others away and run again"
+        }
+        _ => "check the device, or copy the file to a healthy one and run again",
+    }
+}
+
 impl RunError {
     /// `input` could not be read at or behind `offset`.
     pub(super) fn read(input: &Input, offset: u64, error: &io::Error) -> RunError {
@@ -93,14 +106,26 @@ impl RunError {
 /// Runs as configured, from the input to the manifest.
 pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunError> {
     let started = Instant::now();
-    let inputs = Inputs::open(&config.inputs, config.mmap, &control.interrupted)?;
-    let dir = OutputDir::create_sparing(&config.out, config.force, inputs.matcher())?;
+    let mut inputs = Inputs::open(
+        &config.inputs,
+        &Search {
+            recursive: config.recursive,
+            output: config.out.clone(),
+        },
+        config.mmap,
+        &control.interrupted,
+    )?;
+    let taking = Taking {
+        force: config.force,
+        sync: config.sync,
+    };
+    let dir = OutputDir::create_sparing(&config.out, taking, inputs.matcher())?;
     let dir = Arc::new(dir);
-    inputs.keep_in(dir.path())?;
+    inputs.keep_in(dir.path(), || dir.unnamed_file())?;
     let threads = config
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
-        .max(1);
+        .clamp(1, MOST_THREADS);
     let no_threads = |reason: String| RunError::Threads { threads, reason };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -130,6 +155,8 @@ pub fn run(config: &Config, mut control: Control<'_>) -> Result<RunReport, RunEr
             .map_err(|error| no_threads(error.to_string()))?;
         pool.install(|| run.all(&mut control))
     })?;
+    // What is synced from here on is what was written for the user.
+    inputs.let_go_of_spool();
     report::complete(config, &inputs, &dir, finished, started.elapsed(), threads)
 }
 
@@ -217,6 +244,7 @@ impl Run<'_> {
             }
         }
         let interrupted = !source.is_at_end();
+        let seed = source.seed();
         let reason = if interrupted {
             EndReason::Interrupted
         } else {
@@ -237,6 +265,7 @@ impl Run<'_> {
         Ok(report::Finished {
             interrupted,
             join: self.join,
+            seed,
             accounting,
             tables,
             payload,

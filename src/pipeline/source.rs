@@ -16,6 +16,7 @@ use super::stretch;
 use crate::capture::{Input, Inputs};
 use crate::config::Config;
 use crate::model::Timestamp;
+use crate::shard::ShardSeed;
 
 /// Gives one batch after another.
 pub(super) struct Source<'input> {
@@ -27,6 +28,8 @@ pub(super) struct Source<'input> {
     rest: slice::Iter<'input, Input>,
     /// The one file under way is about to overlap the next.
     expecting: bool,
+    /// What spreads flows over shards, once the first frame has been seen.
+    seed: Option<ShardSeed>,
     /// Bytes of files that have ended.
     bytes_ended: u64,
     /// Bytes of all files up to the last batch's end.
@@ -42,9 +45,15 @@ impl<'input> Source<'input> {
             readings: Vec::new(),
             rest: inputs.list().iter(),
             expecting: false,
+            seed: None,
             bytes_ended: 0,
             bytes_done: 0,
         }
+    }
+
+    /// What spreads the flows of this capture over shards.
+    pub(super) fn seed(&self) -> ShardSeed {
+        self.seed.unwrap_or_default()
     }
 
     /// Whether everything has been given.
@@ -74,7 +83,7 @@ impl<'input> Source<'input> {
                 },
                 [only] if only.is_drained() && !self.expecting => {
                     let next = self.rest.as_slice().first();
-                    let (batch, overlaps) = stretch(only, next, self.config)?;
+                    let (batch, overlaps) = stretch(only, next, self.config, &mut self.seed)?;
                     self.expecting = overlaps;
                     batch
                 }
@@ -83,6 +92,7 @@ impl<'input> Source<'input> {
                     &mut self.rest,
                     &mut self.expecting,
                     self.config,
+                    &mut self.seed,
                 )?,
             };
             if !batch.chunks.is_empty() {
@@ -105,10 +115,11 @@ fn stretch<'input>(
     reading: &mut Reading<'input>,
     next: Option<&Input>,
     config: &Config,
+    seed: &mut Option<ShardSeed>,
 ) -> Result<(DecodedBatch<'input>, bool), RunError> {
     let limit = next.map_or(Timestamp::from_ns(i64::MAX), Input::begins);
     let from = reading.state.offset();
-    let mut stretch = stretch::decode(reading.input, &reading.state, config)
+    let mut stretch = stretch::decode(reading.input, &reading.state, config, seed)
         .map_err(|error| RunError::read(reading.input, from, &error))?;
     reading.held_at = stretch.held_at;
     let (kept, overlaps) = stretch.cut(reading.clock, limit);

@@ -7,9 +7,11 @@ use rayon::prelude::*;
 
 use super::batch::DecodedBatch;
 use super::chunk::{self, Chunk};
+use super::clock::{Judged, Successor};
 use crate::capture::{Input, WalkState, Walker, Window, find_boundary};
 use crate::config::Config;
 use crate::model::Timestamp;
+use crate::shard::ShardSeed;
 
 /// What is read beyond what was asked for, so that the record across the end is likely in it: bytes.
 const MARGIN: u64 = 256 << 10;
@@ -36,7 +38,7 @@ impl Stretch<'_> {
                 self.batch.chunks.push(shorter);
                 self.ends.push(end);
             }
-            chunk::settle(&mut self.batch.chunks, Some(last));
+            chunk::settle(&mut self.batch.chunks, Some(last.successor()));
             return;
         }
     }
@@ -72,23 +74,36 @@ impl Stretch<'_> {
 /// assumed, and is decoded again from there otherwise. So a wrong guess costs time, and never an
 /// answer.
 ///
+/// `seed` is that of the capture, if a frame of it has been seen; the first one sets it.
+///
 /// Of a stream it takes what has arrived, and nothing where the run was stopped.
 pub(super) fn decode<'input>(
     input: &'input Input,
     start: &WalkState,
     config: &Config,
+    seed: &mut Option<ShardSeed>,
 ) -> io::Result<Stretch<'input>> {
     let (mut least, mut wanted) = (1, config.batch.batch_bytes.max(1));
     loop {
         let window = input.window(start.offset(), least, wanted.saturating_add(MARGIN))?;
         let (have, at_eof) = (window.data().len() as u64, window.at_eof());
-        let mut stretch = decode_window(window, start, wanted, config);
+        // The first frame of all, which is needed before any is decoded. A window without one has
+        // nothing to decode.
+        if seed.is_none() {
+            let first = Walker::new(&window, start.clone(), u64::MAX).next();
+            *seed = first.map(|frame| ShardSeed::of(&frame));
+        }
+        let known = seed.unwrap_or_default();
+        let mut stretch = decode_window(window, start, wanted, input.floor(), (config, known));
         let progressed = stretch.ends.last().is_some_and(|end| end != start);
         // One record may be longer than a window; a window of the whole rest always makes progress.
         if progressed || at_eof && have <= wanted {
-            let next = match stretch.ends.last() {
-                Some(end) => frame_after(input, end, Patience::None)?,
-                None => Next::End,
+            // Where there is no frame, there is nothing that the next one has a say in.
+            let mut backwards = stretch.batch.chunks.iter().rev();
+            let last = backwards.find_map(|chunk| chunk.edges);
+            let next = match (stretch.ends.last(), last) {
+                (Some(end), Some((_, last))) => frame_after(input, end, &last, Patience::None)?,
+                _ => Next::End,
             };
             match next {
                 Next::Frame(next) => chunk::settle(&mut stretch.batch.chunks, Some(next)),
@@ -114,22 +129,22 @@ pub(super) fn decode<'input>(
     }
 }
 
-/// What follows in a file.
+/// What follows a frame in its file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Next {
-    /// A frame with this time.
-    Frame(Timestamp),
-    /// Nothing, or the run was stopped before anything came.
+    /// This frame.
+    Frame(Successor),
+    /// Nothing that has a say in its time, or the run was stopped before anything came.
     End,
     /// What follows in a stream has not arrived.
     NotArrived,
 }
 
 impl Next {
-    /// The time of the frame, if there is one.
-    pub(super) const fn time(self) -> Option<Timestamp> {
+    /// The frame, if there is one.
+    pub(super) const fn frame(self) -> Option<Successor> {
         match self {
-            Next::Frame(ts) => Some(ts),
+            Next::Frame(next) => Some(next),
             Next::End | Next::NotArrived => None,
         }
     }
@@ -144,26 +159,33 @@ pub(super) enum Patience {
     None,
 }
 
-/// The first frame from `state` on.
+/// The first frame from `state` on, as far as it has a say in the time of `last`, the one before. However
+/// long damage or blocks without packets may be, it looks no further than that, and what it has passed
+/// over is not looked at again.
 pub(super) fn frame_after(
     input: &Input,
     state: &WalkState,
+    last: &Judged,
     patience: Patience,
 ) -> io::Result<Next> {
     /// Bytes that hold the next record in all but rare cases.
     const MOSTLY: u64 = 64 << 10;
+    let mut state = state.clone();
     let (mut least, mut wanted) = (0, MOSTLY);
-    loop {
+    while state.offset() <= last.horizon() {
         let window = input.window(state.offset(), least, wanted)?;
-        let found = Walker::new(&window, state.clone(), u64::MAX).next();
         let have = window.data().len() as u64;
-        if let Some(frame) = found {
-            return Ok(Next::Frame(frame.ts));
+        let mut walker = Walker::new(&window, state.clone(), u64::MAX);
+        if let Some(frame) = walker.next() {
+            return Ok(Next::Frame(Successor::of(&frame)));
         }
         if window.at_eof() || have < wanted && input.is_stopped() {
             return Ok(Next::End);
         }
-        if have >= wanted {
+        let (after, _) = walker.finish();
+        if after != state {
+            (state, least) = (after, 0);
+        } else if have >= wanted {
             wanted = wanted.saturating_mul(8);
         } else if patience == Patience::None {
             return Ok(Next::NotArrived);
@@ -171,6 +193,7 @@ pub(super) fn frame_after(
             least = have + 1;
         }
     }
+    Ok(Next::End)
 }
 
 /// Decodes what begins in the first `wanted` bytes of a window.
@@ -178,8 +201,10 @@ fn decode_window<'input>(
     window: Window<'input>,
     start: &WalkState,
     wanted: u64,
-    config: &Config,
+    floor: Timestamp,
+    (config, seed): (&Config, ShardSeed),
 ) -> Stretch<'input> {
+    let how = (&config.decode, seed);
     let from = start.offset();
     let end = from + window.data().len() as u64;
     let stop = from.saturating_add(wanted).min(end);
@@ -194,7 +219,7 @@ fn decode_window<'input>(
             };
             Some((
                 state.clone(),
-                Chunk::walk(&window, 0, state, end, &config.decode),
+                Chunk::walk(&window, 0, state, end, floor, how),
             ))
         })
         .collect();
@@ -204,7 +229,7 @@ fn decode_window<'input>(
         let state = ends.last().unwrap_or(start);
         let (chunk, end) = match guess {
             Some((begin, decoded)) if begin == *state => decoded,
-            _ => Chunk::walk(&window, 0, state.clone(), stop_at, &config.decode),
+            _ => Chunk::walk(&window, 0, state.clone(), stop_at, floor, how),
         };
         chunks.push(chunk);
         ends.push(end);

@@ -1,11 +1,12 @@
 //! What each input file has come to.
 
 use super::chunk::Part;
+use super::clock::Jumps;
 use crate::capture::{Damage, MAX_DAMAGE, WalkStats};
 use crate::model::Timestamp;
 
 /// What one file has come to. Frames are numbered over the whole input.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct FileTally {
     /// Counts. The damage in it is described in `damage`.
     pub(super) walk: WalkStats,
@@ -15,6 +16,20 @@ pub(super) struct FileTally {
     pub(super) first_frame: Option<u64>,
     /// Least and greatest time of its frames.
     pub(super) times: Option<(Timestamp, Timestamp)>,
+    /// Where its clock jumps.
+    pub(super) jumps: Jumps,
+}
+
+impl Default for FileTally {
+    fn default() -> FileTally {
+        FileTally {
+            walk: WalkStats::default(),
+            damage: Vec::new(),
+            first_frame: None,
+            times: None,
+            jumps: Jumps::NONE,
+        }
+    }
 }
 
 impl FileTally {
@@ -37,6 +52,7 @@ impl FileTally {
                 .take(room)
                 .map(|(damage, next)| (*damage, next.map(|frame| before + frame))),
         );
+        self.jumps.merge(&part.jumps, before);
         self.walk.merge(&part.walk);
         self.walk.damage.clear();
         if part.last_ts != Timestamp::NONE {

@@ -66,6 +66,11 @@ impl Analysis {
         self.counts.get()
     }
 
+    /// The sequence number that is expected next.
+    pub(super) const fn expected(&self) -> Option<u32> {
+        self.next
+    }
+
     /// Memory beyond the struct itself, bytes.
     pub(super) fn memory(&self) -> usize {
         self.counts.memory()

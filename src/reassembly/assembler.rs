@@ -1,8 +1,8 @@
 //! Places the bytes of one half-stream: what is new, what was there, and which copy stands.
 //!
-//! Payload is never held, only references to recent pieces of it. Under a policy by which a later
-//! copy may stand, pieces are told only once nothing can replace them: when the receiver has
-//! acknowledged them, or when too many others have come. So every byte is told once.
+//! Payload is never held, only references to recent pieces of it. Pieces are told only once nothing can replace
+//! them or take them back: when the receiver has acknowledged them, or when too many others have come. So every
+//! byte is told once.
 
 use std::collections::VecDeque;
 
@@ -160,7 +160,7 @@ impl Assembler {
                     kept: true,
                 });
                 // What comes late behind bytes that are settled stands: runs are settled in order.
-                let settled = rules.policy.keeps_first() || start < *settled_end;
+                let settled = start < *settled_end;
                 let piece = newcomer.piece(start, stop, settled);
                 if settled {
                     *settled_end = stop.max(*settled_end);
@@ -170,7 +170,9 @@ impl Assembler {
                 newest = start;
             }
         });
-        self.forget(newest, rules);
+        if self.history.is_too_long() {
+            self.forget(newest, rules);
+        }
     }
 
     /// Forgets pieces while there are too many; they stand from then on.
@@ -190,17 +192,27 @@ impl Assembler {
 
     /// The receiver has everything before `acknowledged`.
     pub(super) fn acknowledge(&mut self, acknowledged: u64, rules: &mut Rules<'_>) {
-        if !rules.policy.keeps_first() && rules.policy.acknowledged_stands() {
+        if acknowledged > self.settled_end && rules.policy.acknowledged_stands() {
             self.settle(acknowledged, rules);
             self.forget_rivals();
         }
     }
 
+    /// Takes back all bytes from `end` on; returns how many, or `None` if some of them have gone out.
+    pub(super) fn cut(&mut self, end: u64) -> Option<u64> {
+        if self.captured.end() <= end {
+            return Some(0);
+        }
+        if self.settled_end > end {
+            return None;
+        }
+        self.history.truncate(end);
+        Some(self.captured.truncate(end))
+    }
+
     /// Takes all bytes and every hole for final and places what still waits.
     pub(super) fn finish(&mut self, rules: &mut Rules<'_>) {
-        if !rules.policy.keeps_first() {
-            self.settle(u64::MAX, rules);
-        }
+        self.settle(u64::MAX, rules);
         self.layout.finish(rules.max_gap, rules.place);
     }
 
@@ -211,7 +223,9 @@ impl Assembler {
                 .add(piece.offset, piece.payload, rules.max_gap, rules.place);
         }
         // A piece of which only a part is settled is two.
-        self.forget(u64::MAX, rules);
+        if self.history.is_too_long() {
+            self.forget(u64::MAX, rules);
+        }
     }
 
     /// Segments of which no byte can be replaced are nobody's rivals; neither are the oldest when
@@ -244,10 +258,28 @@ impl Assembler {
         &self.captured
     }
 
+    /// The bounds of the recent piece that holds an offset.
+    pub(super) fn piece_at(&self, at: u64) -> Option<Bounds> {
+        let piece = self.history.overlapping(at, at + 1).next()?;
+        Some((piece.offset, piece.end()))
+    }
+
     /// Whether the hole that begins at `start` is closed up in the file.
     pub(super) fn is_elided(&self, start: u64) -> bool {
         let hole = self.layout.closed_hole_after(start);
         hole.is_some_and(|hole| hole.start <= start)
+    }
+
+    /// Whether it has state beyond the struct itself that [`Assembler::history_memory`] does not count.
+    #[inline]
+    pub(super) const fn has_rare_state(&self) -> bool {
+        self.rivals.is_changed() | self.layout.has_holes()
+    }
+
+    /// Bytes that recent pieces and islands take.
+    #[inline]
+    pub(super) fn history_memory(&self) -> usize {
+        self.history.memory() + self.captured.memory()
     }
 
     /// Bytes of state beyond the struct itself.

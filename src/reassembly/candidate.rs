@@ -1,4 +1,4 @@
-//! A SYN inside a live connection, which may begin the next one.
+//! A SYN that may begin another connection than the one whose addresses and ports it has.
 
 use super::Arrival;
 use crate::model::{Encapsulation, FrameRef, Segment};
@@ -31,7 +31,11 @@ impl HeldSyn {
     }
 }
 
-/// A SYN with a new ISN inside a live connection, waiting to be answered or disproved.
+/// Different SYNs that wait at a time on one key. A choice: honest hosts leave one, and a scan with a fixed port is told
+/// attempt by attempt.
+pub(super) const MOST_CANDIDATES: usize = 8;
+
+/// A SYN that may begin another connection, waiting to be answered or disproved.
 #[derive(Debug)]
 pub(super) struct Candidate {
     /// The SYN and its repetitions.
@@ -54,5 +58,10 @@ impl Candidate {
             .is_some_and(|HeldSyn { segment: syn, .. }| {
                 syn.seq == segment.seq && syn.from == segment.from
             })
+    }
+
+    /// Its SYN.
+    pub(super) fn syn(&self) -> Option<&Segment> {
+        self.segments.first().map(|held| &held.segment)
     }
 }

@@ -183,6 +183,12 @@ impl ConnTracker {
         }
     }
 
+    /// Whether more letters were earned than most connections earn.
+    #[inline]
+    pub(super) const fn has_rest(&self) -> bool {
+        self.history.rest.is_changed()
+    }
+
     /// Memory beyond the struct itself, bytes.
     pub(super) fn memory(&self) -> usize {
         self.history.rest.memory() + self.history.rest.changed().map_or(0, Vec::capacity)

@@ -1,17 +1,25 @@
 //! One flow: its two half-streams, who is the client, and how far it has come.
 
-use super::assembler::Rules;
+mod handshake;
+mod roles;
+mod streams;
+
 use super::candidate::Candidate;
 use super::conn_state::{ConnTracker, Role};
 use super::event::{EventSink, FlowName, StreamData};
 use super::half::Half;
-use super::half_stream::Context;
+use super::half_stream::RstPlace;
 use super::notes::Notes;
 use super::overlap::OverlapPolicy;
+use super::seldom::Seldom;
 use crate::model::{
     ClientBy, Conflict, Direction, Encapsulation, FlowKey, FrameRef, Gap, Payload, PayloadSource,
-    Segment, SegmentFacts, SegmentPart, Side, SynFacts, Timestamp, Tunnel,
+    Segment, SegmentFacts, SegmentPart, Side, Timestamp, Tunnel,
 };
+
+/// How long an idle connection is left alone before it is probed, at least, nanoseconds: the least interval that Linux
+/// takes for `TCP_KEEPINTVL`, a second. Reordering in captures is shorter by far.
+const PROBE_NS: i64 = 1_000_000_000;
 
 /// How far a connection has come; decides which timeout applies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +32,9 @@ pub(super) enum Phase {
     Finished,
     /// A plausible RST was seen.
     Reset,
+    /// The last word was a RST in the window, but not at the next number. A receiver asks back and goes on
+    /// (RFC 5961, 3.2), so it closes the connection only if nothing follows.
+    Challenged,
 }
 
 impl Phase {
@@ -82,8 +93,8 @@ pub(super) struct Connection {
     pub(super) implausible_ends: u64,
     /// Segments that were delivered once more.
     pub(super) mirror_copies: u64,
-    /// A SYN that may begin the next flow on this key.
-    pub candidate: Option<Box<Candidate>>,
+    /// SYNs that may begin another flow on this key, in order of capture.
+    pub candidates: Seldom<Vec<Candidate>>,
     halves: [Half; 2],
     /// When its first and its last payload segment were captured.
     first_payload: Timestamp,
@@ -92,6 +103,8 @@ pub(super) struct Connection {
     syn_ack_at: Timestamp,
     /// Bytes have gone out under its name, so the roles stand.
     named: bool,
+    /// Both SYNs were captured and acknowledged.
+    saw_handshake: bool,
     /// Memory beyond the struct itself when it was last counted, bytes.
     counted: usize,
 }
@@ -105,7 +118,7 @@ impl Connection {
         tuple_seq: u32,
         policies: [OverlapPolicy; 2],
     ) -> Connection {
-        let (client, client_by) = roles(segment).unwrap_or((segment.from, ClientBy::FirstFrame));
+        let (client, client_by) = roles::at_first(segment);
         let mut tracker = ConnTracker::default();
         if client_by == ClientBy::SynAck {
             tracker.flipped();
@@ -128,13 +141,14 @@ impl Connection {
             tracker,
             implausible_ends: 0,
             mirror_copies: 0,
-            candidate: None,
+            candidates: Seldom::default(),
             halves: policies.map(Half::new),
             first_payload: Timestamp::NONE,
             last_payload: Timestamp::NONE,
             syn_at: Timestamp::NONE,
             syn_ack_at: Timestamp::NONE,
             named: false,
+            saw_handshake: false,
             counted: 0,
         }
     }
@@ -142,6 +156,11 @@ impl Connection {
     /// The half that this side sends.
     pub(super) const fn half(&self, side: Side) -> &Half {
         &self.halves[side as usize]
+    }
+
+    /// The half that this side sends.
+    const fn half_mut(&mut self, side: Side) -> &mut Half {
+        &mut self.halves[side as usize]
     }
 
     /// Both halves, the segment's own first.
@@ -181,31 +200,41 @@ impl Connection {
         if !frames.is_empty() {
             around.sink.frames(self.flow_id, frames);
         }
-        self.settle_roles(segment);
+        let greets = segment.flags.syn() && !segment.flags.rst();
+        let acceptable = !greets || self.is_acceptable(segment);
+        if greets && acceptable {
+            self.settle_roles(segment);
+        }
+        // Only a probe asks.
+        let quiet = segment.wire_len() == 1
+            && segment
+                .ts
+                .since(self.last_ts)
+                .is_some_and(|idle| idle >= PROBE_NS);
         self.first_ts = self.first_ts.earliest(segment.ts);
         self.last_ts = self.last_ts.max(segment.ts);
         self.last_frame = self.last_frame.max(segment.frame);
-        if let Some(candidate) = &mut self.candidate {
-            candidate.contradicted = true;
+        if let Some(candidates) = self.candidates.changed_mut() {
+            for candidate in candidates {
+                candidate.contradicted = true;
+            }
         }
         self.count(segment);
-        self.handshake_times(segment);
-
-        let window = self.window_of(segment.from.other());
-        let flags = segment.flags;
-        let own = self.half(segment.from);
-        let reset = flags.rst() && own.stream.rst_is_plausible(segment.seq, window);
-        let finished = flags.fin() && !flags.rst() && own.stream.is_near(segment.seq, window);
-        let implausible = (flags.rst() && !reset) || (flags.fin() && !flags.rst() && !finished);
-        self.implausible_ends += u64::from(implausible);
-        let new_gaps = self.stream(segment, window, around);
+        let rst = segment.flags.rst().then(|| self.rst_place(segment));
+        if greets && acceptable {
+            self.take_syn(segment, around);
+        }
+        let new_gaps = self.stream(segment, acceptable, quiet, around);
+        if self.ack_rtt_ns.is_none() {
+            self.handshake_times(segment);
+        }
 
         let initial_rtt = self.initial_rtt();
         let role = self.role(segment.from);
         let (own, peer) = self.halves_mut(segment.from);
         own.analysis.segment(segment, &peer.analysis, initial_rtt);
         self.tracker.segment(segment, role, new_gaps);
-        self.advance(segment, reset, finished);
+        self.advance(segment, rst);
     }
 
     /// How much the memory beyond the struct itself has grown since the last call, bytes.
@@ -222,34 +251,36 @@ impl Connection {
         self.counted
     }
 
+    #[inline]
     fn memory(&self) -> usize {
-        let candidate = self.candidate.as_ref().map_or(0, |c| c.memory());
+        let [lower, upper] = &self.halves;
+        let halves = lower.memory() + upper.memory();
+        if self.candidates.is_changed() | self.encapsulation.is_some() | self.tracker.has_rest() {
+            halves + self.rare_memory()
+        } else {
+            halves
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn rare_memory(&self) -> usize {
+        let candidates = self.candidates.memory()
+            + self.candidates.changed().map_or(0, |candidates| {
+                candidates.capacity() * size_of::<Candidate>()
+                    + candidates.iter().map(Candidate::memory).sum::<usize>()
+            });
         let encapsulation = self.encapsulation.as_ref().map_or(0, |encapsulation| {
             size_of::<Encapsulation>() + encapsulation.tunnels.capacity() * size_of::<Tunnel>()
         });
-        let halves: usize = self.halves.iter().map(Half::memory).sum();
-        halves + self.tracker.memory() + encapsulation + candidate
+        self.tracker.memory() + encapsulation + candidates
     }
 
     /// The window that this side announced last, scaled, bytes.
     pub(super) fn window_of(&self, side: Side) -> i64 {
-        let scale = |half: &Half| half.syn.and_then(|syn| syn.options.wscale);
         let own = self.half(side);
-        // Both SYNs must carry the option (RFC 7323, 2.2); shifts above 14 count as 14 (2.3).
-        let shift = match (scale(own), scale(self.half(side.other()))) {
-            (Some(scale), Some(_)) if !own.window_on_syn => scale.min(14),
-            _ => 0,
-        };
-        i64::from(own.window) << shift
-    }
-
-    /// Finishes the stream that `side` sends: the rest of its bytes and its gaps go out now. Returns
-    /// its span.
-    pub(super) fn finish_half(&mut self, side: Side, around: &mut Surroundings<'_>) -> u64 {
-        let window = self.window_of(side.other());
-        self.with_context(side, window, around, |half, context| {
-            half.stream.finish(context)
-        })
+        // A window on a SYN is never scaled (RFC 7323, 2.2).
+        i64::from(own.window) << if own.window_on_syn { 0 } else { own.shift }
     }
 
     /// Tells what the half that `side` sends has noted.
@@ -341,36 +372,6 @@ impl Connection {
         }
     }
 
-    /// The handshake's whole round trip, which Wireshark compares reordering with.
-    fn initial_rtt(&self) -> Option<i64> {
-        Some(self.syn_rtt_ns?.saturating_add(self.ack_rtt_ns?))
-    }
-
-    fn role(&self, side: Side) -> Role {
-        if side == self.client {
-            Role::Originator
-        } else {
-            Role::Responder
-        }
-    }
-
-    /// A flow that was picked up in the middle may still show its handshake (reordered frames);
-    /// as long as nothing went out under the first guess, the SYN decides.
-    fn settle_roles(&mut self, segment: &Segment) {
-        let Some((client, by)) = roles(segment) else {
-            return;
-        };
-        if self.client_by == ClientBy::FirstFrame && !self.named {
-            if client != self.client {
-                self.tracker.swap_roles();
-            }
-            (self.client, self.client_by) = (client, by);
-        } else if self.client_by == ClientBy::SynAck && by == ClientBy::Syn && client == self.client
-        {
-            self.client_by = ClientBy::Syn;
-        }
-    }
-
     fn count(&mut self, segment: &Segment) {
         let (own, _) = self.halves_mut(segment.from);
         own.packets += 1;
@@ -381,136 +382,42 @@ impl Connection {
         }
         own.tcp_flags |= segment.flags.0;
         (own.window, own.window_on_syn) = (segment.window, segment.flags.syn());
+        if !segment.flags.syn() {
+            own.greatest_window = own.greatest_window.max(segment.window);
+        } else if segment.flags.ack() && own.answered.is_none() {
+            own.answered = Some(segment.ack);
+        }
         let copied = own.mirror.is_copy(segment);
         if segment.flags.ack() {
             own.last_ack = Some(segment.ack);
         }
-        if segment.flags.syn() && own.syn.is_none() && !segment.flags.rst() {
-            own.syn = Some(SynFacts {
-                isn: segment.seq,
-                options: segment.syn_options,
-            });
-        }
         self.mirror_copies += u64::from(copied);
     }
 
-    /// Round trips from the last SYN before its answer: of several, the last one was answered
-    /// (RFC 6298, 3, leaves the others out for the same doubt).
-    fn handshake_times(&mut self, segment: &Segment) {
-        let flags = segment.flags;
-        let is_client = segment.from == self.client;
-        let answers = |half: &Half| {
-            half.syn
-                .is_some_and(|syn| syn.isn.wrapping_add(1) == segment.ack)
-                && flags.ack()
-        };
+    fn advance(&mut self, segment: &Segment, rst: Option<RstPlace>) {
+        let own = self.half(segment.from);
+        let finished = own.stream.is_finished();
+        if self.phase == Phase::Open && !finished && rst.is_none() && !segment.flags.fin() {
+            return;
+        }
         let peer = self.half(segment.from.other());
-        if flags.syn() && !flags.ack() && is_client && self.syn_rtt_ns.is_none() {
-            self.syn_at = segment.ts;
-        } else if flags.syn() && !is_client && self.syn_rtt_ns.is_none() && answers(peer) {
-            self.syn_rtt_ns = segment.ts.since(self.syn_at).filter(|&ns| ns >= 0);
-            self.syn_ack_at = segment.ts;
-        } else if !flags.syn() && is_client && self.ack_rtt_ns.is_none() && answers(peer) {
-            self.ack_rtt_ns = segment.ts.since(self.syn_ack_at).filter(|&ns| ns >= 0);
-        }
-    }
-
-    /// Gives the segment to its half-stream, and its acknowledgement to the other. Returns the new
-    /// holes that the acknowledgement passed.
-    fn stream(&mut self, segment: &Segment, window: i64, around: &mut Surroundings<'_>) -> u32 {
-        // An acknowledgement alone has no place in the stream that it is sent on.
-        if segment.occupies() {
-            let facts = self.facts(segment, around.notes.wants_fates);
-            self.with_context(segment.from, window, around, |half, context| {
-                half.stream.segment(segment, facts, context);
-            });
-        }
-        // From here on rows may name this direction.
-        self.named |= self.half(segment.from).stream.origin().is_some() || segment.flags.rst();
-        // The acknowledgement of a RST is not trusted: it often is stale, and forged as easily.
-        if !segment.flags.ack() || segment.flags.rst() {
-            return 0;
-        }
-        let own_window = self.window_of(segment.from);
-        // An end that is connected to itself acknowledges its own stream.
-        let acknowledged = if self.key.is_self_connected() {
-            segment.from
-        } else {
-            segment.from.other()
+        let both = finished && (peer.stream.is_finished() || self.key.is_self_connected());
+        let implausible = match rst {
+            Some(place) => place == RstPlace::Outside,
+            None => segment.flags.fin() && !finished,
         };
-        self.with_context(acknowledged, own_window, around, |half, context| {
-            half.stream.acknowledge(segment.ack, context)
-        })
-    }
-
-    fn with_context<T>(
-        &mut self,
-        side: Side,
-        window: i64,
-        around: &mut Surroundings<'_>,
-        act: impl FnOnce(&mut Half, &mut Context<'_>) -> T,
-    ) -> T {
-        let (flow, direction) = (self.name(), self.direction(side));
-        let (own, _) = match side {
-            Side::Lower => {
-                let [own, peer] = &mut self.halves;
-                (own, peer)
+        self.implausible_ends += u64::from(implausible);
+        self.phase = match (self.phase, rst) {
+            (Phase::Opening | Phase::Open | Phase::Challenged, _) if both => Phase::Finished,
+            // What looked like a FIN was none: its sender went on.
+            (Phase::Finished, _) if !both => Phase::Open,
+            (Phase::Opening | Phase::Open | Phase::Challenged, Some(RstPlace::Exact)) => {
+                Phase::Reset
             }
-            Side::Upper => {
-                let [peer, own] = &mut self.halves;
-                (own, peer)
-            }
+            (Phase::Opening | Phase::Open, Some(RstPlace::InWindow)) => Phase::Challenged,
+            (Phase::Challenged, None) => Phase::Open,
+            (Phase::Opening, None) if !segment.flags.syn() => Phase::Open,
+            (phase, _) => phase,
         };
-        let policy = own.policy;
-        let sink = &mut *around.sink;
-        let mut place = |run: super::layout::Placed| {
-            sink.data(StreamData {
-                flow,
-                direction,
-                offset: run.offset,
-                position: run.position,
-                payload: run.payload,
-            });
-        };
-        let mut context = Context {
-            rules: Rules {
-                source: around.source,
-                policy,
-                max_gap: around.max_gap,
-                place: &mut place,
-                notes: &mut around.notes,
-            },
-            window,
-            depth: around.depth,
-        };
-        let answer = act(own, &mut context);
-        if !around.notes.is_empty() {
-            self.tell_notes(side, around);
-        }
-        answer
-    }
-
-    fn advance(&mut self, segment: &Segment, reset: bool, finished: bool) {
-        let (own, peer) = self.halves_mut(segment.from);
-        own.fin_seen |= finished;
-        let fins = own.fin_seen && (peer.fin_seen || self.key.is_self_connected());
-        self.phase = match self.phase {
-            Phase::Opening | Phase::Open if fins => Phase::Finished,
-            Phase::Opening | Phase::Open if reset => Phase::Reset,
-            Phase::Opening if !segment.flags.syn() && !segment.flags.rst() => Phase::Open,
-            phase => phase,
-        };
-    }
-}
-
-/// The client that a SYN or SYN-ACK tells of; `None` for any other segment.
-fn roles(segment: &Segment) -> Option<(Side, ClientBy)> {
-    let flags = segment.flags;
-    if !flags.syn() || flags.rst() {
-        None
-    } else if flags.ack() {
-        Some((segment.from.other(), ClientBy::SynAck))
-    } else {
-        Some((segment.from, ClientBy::Syn))
     }
 }

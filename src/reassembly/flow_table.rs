@@ -10,7 +10,7 @@ use super::connection::{Connection, Phase};
 use super::timers::{Entry, Timers};
 use crate::model::{Blocks, FlowKey, Timestamp};
 
-/// Which timeout a flow is under. A flow never comes back to a class that it has left.
+/// Which timeout a flow is under.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum TimerClass {
     /// Nothing but SYNs and their answers so far.
@@ -30,7 +30,7 @@ impl TimerClass {
     pub(super) const fn of(phase: Phase) -> TimerClass {
         match phase {
             Phase::Opening => TimerClass::Opening,
-            Phase::Open => TimerClass::Open,
+            Phase::Open | Phase::Challenged => TimerClass::Open,
             Phase::Finished | Phase::Reset => TimerClass::Closed,
         }
     }
@@ -47,6 +47,8 @@ struct Head {
     generation: u32,
     /// `None` where the slot is free.
     class: Option<TimerClass>,
+    /// Classes that hold an entry for it, a bit each: a flow may come back to a class that it has left.
+    entered: u8,
 }
 
 /// A slot's number, valid until the flow is removed.
@@ -161,6 +163,7 @@ impl FlowTable {
             seen,
             generation: 0,
             class: None,
+            entered: 0,
         };
         let at = self.free.pop().unwrap_or_else(|| {
             self.heads.push(head);
@@ -203,11 +206,15 @@ impl FlowTable {
         let class = TimerClass::of(flow.phase);
         if head.class != Some(class) {
             head.class = Some(class);
-            self.timers[class as usize].add(Entry {
-                seen,
-                slot: id.0,
-                generation: head.generation,
-            });
+            let bit = 1 << class as u8;
+            if head.entered & bit == 0 {
+                head.entered |= bit;
+                self.timers[class as usize].add(Entry {
+                    seen,
+                    slot: id.0,
+                    generation: head.generation,
+                });
+            }
         }
     }
 
@@ -236,7 +243,7 @@ impl FlowTable {
         let timers = &mut self.timers[class as usize];
         loop {
             let entry = timers.first().filter(|entry| entry.seen <= bound)?;
-            let head = self.heads.get(entry.slot as usize)?;
+            let head = self.heads.get_mut(entry.slot as usize)?;
             let is_current = head.generation == entry.generation && head.class == Some(class);
             if is_current && head.seen == entry.seen {
                 return Some((SlotId(entry.slot), entry.seen));
@@ -245,6 +252,8 @@ impl FlowTable {
             if is_current {
                 let seen = head.seen;
                 timers.add(Entry { seen, ..entry });
+            } else if head.generation == entry.generation {
+                head.entered &= !(1 << class as u8);
             }
         }
     }

@@ -5,7 +5,8 @@ use super::half_stream::HalfStream;
 use super::mirror::Mirror;
 use super::overlap::OverlapPolicy;
 use super::seldom::Seldom;
-use crate::model::{SynFacts, Timestamp};
+use super::syns::Syns;
+use crate::model::Timestamp;
 
 /// What the capture of a direction lacks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,10 +34,10 @@ pub(super) struct Half {
     pub payload_bytes: u64,
     /// What its capture lacks.
     pub lacks: Seldom<Lacks>,
-    /// What its SYN said.
-    pub syn: Option<SynFacts>,
-    /// A FIN that lies where the stream may end; a forged one far away closes nothing.
-    pub fin_seen: bool,
+    /// Its SYNs.
+    pub syns: Syns,
+    /// What its first SYN-ACK acknowledged.
+    pub answered: Option<u32>,
     /// All flags, or-ed.
     pub tcp_flags: u8,
     /// Last acknowledgement it sent.
@@ -49,6 +50,10 @@ pub(super) struct Half {
     pub last_payload: Timestamp,
     /// Last window it announced, unscaled.
     pub window: u16,
+    /// Greatest window it announced after its SYN, unscaled.
+    pub greatest_window: u16,
+    /// How far its windows are scaled, bits.
+    pub shift: u8,
     /// That window was on a SYN, where it is never scaled (RFC 7323, 2.2).
     pub window_on_syn: bool,
 }
@@ -63,20 +68,30 @@ impl Half {
             ip_bytes: 0,
             payload_bytes: 0,
             lacks: Seldom::default(),
-            syn: None,
-            fin_seen: false,
+            syns: Syns::default(),
+            answered: None,
             tcp_flags: 0,
             last_ack: None,
             mirror: Mirror::default(),
             policy,
             last_payload: Timestamp::NONE,
             window: 0,
+            greatest_window: 0,
+            shift: 0,
             window_on_syn: false,
         }
     }
 
-    /// Memory beyond the struct itself, bytes.
+    /// Memory beyond the struct itself, bytes. It is asked for with every segment, and most halves have nothing but
+    /// their history.
+    #[inline]
     pub(super) fn memory(&self) -> usize {
-        self.stream.memory() + self.analysis.memory() + self.lacks.memory()
+        let counts = self.analysis.memory() + self.lacks.memory();
+        let stream = if self.stream.has_rare_state() {
+            self.stream.memory()
+        } else {
+            self.stream.history_memory()
+        };
+        counts + stream + self.syns.memory()
     }
 }

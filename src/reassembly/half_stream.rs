@@ -1,6 +1,12 @@
 //! One direction of a flow: from 32-bit sequence numbers to stream offsets, and what may count as
 //! stream data at all.
 
+mod doubted;
+mod end;
+mod filler;
+mod origin;
+mod outlying;
+
 use super::assembler::{Assembler, Rules};
 use super::held::{Held, narrow, note_fates};
 use super::notes::{Hole, Notes};
@@ -9,28 +15,26 @@ use super::seldom::Seldom;
 use super::unseen::Unseen;
 use crate::model::seq::{distance, unwrap};
 use crate::model::{GapCause, Segment, SegmentFacts, SegmentKind, TcpFlags};
-
-/// Segments held at the start of a half-stream whose SYN was not seen, before the lowest sequence
-/// number among them becomes offset 0. A choice: reordering in captures rarely spans more than a
-/// handful of segments.
-pub(super) const HEAD_SEGMENTS: usize = 32;
+use doubted::Doubted;
+pub(super) use doubted::Standing;
+pub(super) use end::RstPlace;
+pub(super) use outlying::WILD_QUORUM;
+use outlying::Claim;
 
 /// A segment that begins this far beyond everything known of its stream, and beyond the
 /// receiver's window, is wild: it is held until something confirms it. Bytes. The same 16 MiB as
 /// the default of `--max-gap`.
 pub(super) const WILD_DISTANCE: i64 = 16 << 20;
 
+/// The same where the handshake was seen, so that the greatest window that the receiver has offered is known:
+/// what lies further beyond that, no receiver takes (RFC 9293, 3.10.7.4). Bytes, a choice: what the capture may
+/// lack of the stream so far.
+pub(super) const KNOWN_WINDOW_DISTANCE: i64 = 1 << 20;
+
 /// How far behind the end of a closed stream a stray may lie, where the window is not larger: a
 /// segment sent again was under way within the last window, and unscaled windows are common in
 /// captures that miss the handshake. Bytes.
 const STRAY_DISTANCE: i64 = 1 << 20;
-
-/// Wild segments held at most; beyond that the oldest is rejected. They are rare in honest
-/// traffic, so a small number serves, and bounds what forged ones can cost.
-pub(super) const WILD_SEGMENTS: usize = 64;
-
-/// So many wild segments near each other confirm each other.
-const WILD_QUORUM: usize = 3;
 
 /// What a half-stream needs from outside.
 pub(super) struct Context<'a> {
@@ -38,6 +42,11 @@ pub(super) struct Context<'a> {
     pub rules: Rules<'a>,
     /// The peer's receive window, scaled, bytes.
     pub window: i64,
+    /// How far beyond everything known of a stream what belongs to it may begin, bytes.
+    pub reach: i64,
+    /// Nothing of the connection was captured for as long as an idle connection is left alone before it is
+    /// probed.
+    pub quiet: bool,
     /// Bytes from this offset on are not kept.
     pub depth: u64,
 }
@@ -51,12 +60,17 @@ pub(super) struct Bytes {
     pub duplicate: u64,
     /// Captured before and different; one of the copies was not kept.
     pub conflicting: u64,
-    /// No stream data: before offset 0, wild, on a RST, or in a hole that is closed up.
+    /// No stream data: before offset 0, behind the end, wild, on a RST, in a hole that is closed up, or in a segment
+    /// that no receiver takes.
     pub rejected: u64,
     /// Beyond the depth to which streams are kept.
     pub limited: u64,
     /// Part of `duplicate` that could not be compared.
     pub unverified: u64,
+    /// Part of `rejected` that lies behind the acknowledged end of the stream: nothing of the stream.
+    pub behind_end: u64,
+    /// Part of `rejected` that might have found its place, had a table had more room.
+    pub crowded_out: u64,
 }
 
 /// What waits, and what was cut.
@@ -66,10 +80,18 @@ struct Aside {
     head: Vec<Held>,
     /// Segments that wait to be confirmed.
     wild: Vec<Held>,
+    /// Segments that acknowledge what the peer was not seen to send.
+    doubted: Vec<Doubted>,
+    /// A segment that may be nothing but padding.
+    filler: Option<Held>,
+    /// There was one before.
+    had_filler: bool,
     /// What the peer acknowledged while nothing of this direction was captured.
     unseen: Option<Unseen>,
-    /// An acknowledgement far beyond everything known, as a sequence number.
-    wild_ack: Option<u32>,
+    /// What it acknowledged beyond everything sent.
+    claim: Option<Claim>,
+    /// Offsets of FINs besides the first.
+    fins: Vec<i64>,
     /// Offsets that were captured without their bytes (snap length).
     truncated: RangeSet,
 }
@@ -82,10 +104,12 @@ pub(super) struct HalfStream {
     assembler: Assembler,
     /// One past the highest offset that a segment covered.
     next: i64,
-    /// Highest plausible acknowledgement by the peer.
+    /// Highest acknowledgement by the peer that is believed.
     acked: i64,
     /// Offset of the FIN: one past the last byte.
     fin: Option<i64>,
+    /// The peer has acknowledged exactly that FIN: the stream ends there.
+    ended: bool,
     /// Holes below this offset have been told by [`HalfStream::acknowledge`].
     holes_told: u64,
     /// Payload bytes kept.
@@ -104,50 +128,65 @@ impl HalfStream {
         }
     }
 
-    /// Takes a segment of this direction.
+    /// Takes a segment of this direction. Returns whether it, and others, wait for offset 0 to become known.
     pub(super) fn segment(
         &mut self,
         segment: &Segment,
         facts: SegmentFacts,
         context: &mut Context<'_>,
-    ) {
+    ) -> bool {
         let flags = segment.flags;
-        let held = Held {
-            seq: segment.seq.wrapping_add(u32::from(flags.syn())),
-            payload: segment.payload.clone(),
-            truncated: segment.truncated,
-            fin: flags.fin(),
-            facts,
-        };
+        let held = Held::new(segment, facts);
         if flags.rst() {
             // Text on a RST tells why the connection was reset (RFC 9293, 3.5.3); it is no part
             // of the stream.
             self.reject(&held, context.rules.notes);
-            return;
-        }
-        if flags.syn() {
-            let first = segment.seq.wrapping_add(1);
-            match self.origin {
-                None => self.set_origin(first, context),
-                Some(origin) if origin != first => {
-                    // A SYN of no connection that this is: neither is its data.
-                    self.reject(&held, context.rules.notes);
-                    return;
-                }
-                Some(_) => {}
-            }
+            return false;
         }
         if segment.wire_len() == 0 && !flags.fin() {
-            return;
+            return false;
         }
-        if self.origin.is_some() {
-            self.accept(held, context);
-            return;
+        match self.origin {
+            None => self.wait_for_origin(held, context),
+            Some(origin) => {
+                let end = unwrap(origin, 0, held.seq) + i64::from(held.payload.len());
+                let captured = self.assembler.captured().prefix();
+                if flags.syn() && (origin != held.seq || to_offset(end) > captured) {
+                    // A SYN of no connection that this is: neither is its data. One that comes when the handshake is
+                    // over brings nothing new (RFC 5961, 4.2).
+                    self.reject(&held, context.rules.notes);
+                } else {
+                    self.accept(held, context);
+                }
+                false
+            }
         }
-        let head = &mut self.aside.get_mut().head;
-        head.push(held);
-        if head.len() >= HEAD_SEGMENTS {
-            self.settle_head(context);
+    }
+
+    /// Takes a segment that no receiver would take: its bytes are rejected.
+    pub(super) fn refuse(
+        &mut self,
+        segment: &Segment,
+        facts: SegmentFacts,
+        context: &mut Context<'_>,
+    ) {
+        self.reject(&Held::new(segment, facts), context.rules.notes);
+    }
+
+    /// Whether the peer has acknowledged exactly so much already, and nothing waits that another acknowledgement of it
+    /// could tell about.
+    #[inline]
+    pub(super) const fn is_acknowledged_up_to(&self, ack: u32) -> bool {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "mod 2³²"
+        )]
+        match self.origin {
+            Some(origin) => {
+                origin.wrapping_add(self.acked as u32) == ack && !self.aside.is_changed()
+            }
+            None => false,
         }
     }
 
@@ -161,82 +200,36 @@ impl HalfStream {
             return 0;
         };
         let offset = unwrap(origin, self.reached(), ack);
-        if offset > self.plausible_end(context.window) {
-            self.aside.get_mut().wild_ack = Some(ack);
-            self.confirm_wild(context);
+        if self.aside.changed().is_some() {
+            self.settle_filler(offset, context);
+        }
+        let told = if offset <= self.sent_end() {
+            self.contradict_claim();
+            self.acked = self.acked.max(offset);
+            if self.fin.is_some() {
+                self.settle_end();
+            }
+            self.data_acked()
+        } else if self.claim(offset, context) {
+            offset
+        } else {
+            return 0;
+        };
+        let settled = to_offset(self.data_acked());
+        self.assembler.acknowledge(settled, &mut context.rules);
+        let told = to_offset(told);
+        if told <= self.holes_told {
             return 0;
         }
-        self.acked = self.acked.max(offset);
-        let data_end = to_offset(self.data_acked());
-        self.assembler.acknowledge(data_end, &mut context.rules);
-        if data_end <= self.holes_told {
-            return 0;
-        }
-        let told = std::mem::replace(&mut self.holes_told, data_end);
+        let before = std::mem::replace(&mut self.holes_told, told);
         let captured = self.assembler.captured();
-        if captured.prefix() >= data_end {
+        if captured.prefix() >= told {
             return 0;
         }
-        u32::try_from(captured.holes(told, data_end).count()).unwrap_or(u32::MAX)
+        u32::try_from(captured.holes(before, told).count()).unwrap_or(u32::MAX)
     }
 
-    /// Whether a RST with this sequence number lies where the peer could accept it: from what it
-    /// has acknowledged to the end of its window (RFC 9293, 3.10.7.4), or where the sender's next
-    /// byte would be. With nothing known of the stream every RST is plausible.
-    pub(super) fn rst_is_plausible(&self, seq: u32, window: i64) -> bool {
-        match self.origin {
-            Some(origin) => {
-                let offset = unwrap(origin, self.reached(), seq);
-                let high = self.next.max(self.acked) + window.max(i64::from(u16::MAX)) + 1;
-                // What was sent but not acknowledged may be all that the sender still knows of.
-                let low = self.acked.min(self.next) - 1;
-                (low..=high).contains(&offset)
-            }
-            None => self.head().first().is_none_or(|held| {
-                i64::from(distance(held.seq, seq)).abs() <= WILD_DISTANCE + window
-            }),
-        }
-    }
-
-    /// The sequence number of offset 0, where it is known.
-    pub(super) const fn origin(&self) -> Option<u32> {
-        self.origin
-    }
-
-    /// Segments that wait for offset 0 to become known.
-    fn head(&self) -> &[Held] {
-        self.aside.changed().map_or(&[], |aside| &aside.head)
-    }
-
-    /// Sequence number of the first segment that waits for offset 0 to become known.
-    pub(super) fn head_seq(&self) -> Option<u32> {
-        let head = self.head();
-        let first = head.first()?.seq;
-        head.iter()
-            .map(|held| held.seq)
-            .min_by_key(|&seq| distance(first, seq))
-    }
-
-    /// Whether a segment with this number may be a stray of this half-stream after its connection
-    /// was closed: something sent again, or what was under way when a RST came.
-    pub(super) fn may_be_stray(&self, seq: u32, window: i64) -> bool {
-        let ahead = window.max(i64::from(u16::MAX));
-        let behind = window.max(STRAY_DISTANCE);
-        match self.origin {
-            Some(origin) => {
-                let offset = unwrap(origin, self.reached(), seq);
-                // Nothing follows a FIN.
-                let high = self.fin.map_or(self.next + ahead, |fin| fin + 1);
-                (self.next - behind..=high).contains(&offset)
-            }
-            None => self
-                .head()
-                .first()
-                .is_none_or(|held| i64::from(distance(held.seq, seq)).abs() <= behind),
-        }
-    }
-
-    /// Whether `seq` is near what this half-stream has sent: it belongs to this connection.
+    /// Whether `seq` is near what this half-stream has sent: it may belong to this connection.
     pub(super) fn is_near(&self, seq: u32, window: i64) -> bool {
         let near = |at: u32| i64::from(distance(at, seq)).abs() <= WILD_DISTANCE + window;
         match self.origin {
@@ -251,9 +244,10 @@ impl HalfStream {
     }
 
     /// The stream is over: everything held finds its place or is rejected, and every hole is final.
-    /// Returns its span (the highest offset reached).
-    pub(super) fn finish(&mut self, context: &mut Context<'_>) -> u64 {
-        self.settle_head(context);
+    /// Returns its span (the highest offset reached). Offset 0 is known if anything can tell it. `closed` tells that both
+    /// sides have said that there is no more.
+    pub(super) fn finish(&mut self, closed: bool, context: &mut Context<'_>) -> u64 {
+        self.finish_filler(context);
         let aside = self.aside.changed_mut();
         let unseen = aside.as_ref().and_then(|aside| aside.unseen);
         if let (None, Some(unseen)) = (self.origin, unseen) {
@@ -263,13 +257,16 @@ impl HalfStream {
         for held in wild {
             self.reject(&held, context.rules.notes);
         }
+        self.believe_last_claim(context);
+        let end = self.cut_at_end(closed);
         self.assembler.finish(&mut context.rules);
         let captured = self.assembler.captured();
         let last = captured.end();
-        let span = last
-            .max(self.truncated().map_or(0, RangeSet::end))
-            .max(to_offset(self.fin.unwrap_or(0)))
-            .max(to_offset(self.data_acked()));
+        let span = end.unwrap_or_else(|| {
+            last.max(self.truncated().map_or(0, RangeSet::end))
+                .max(to_offset(self.likely_fin().unwrap_or(0)))
+                .max(to_offset(self.data_acked()))
+        });
         let kept = span.min(context.depth);
         for (start, end) in captured.holes(0, kept) {
             self.split_by_cause(start, end, last, &mut context.rules.notes.holes);
@@ -285,14 +282,31 @@ impl HalfStream {
         span
     }
 
+    /// Whether it has state beyond the struct itself that [`HalfStream::history_memory`] does not count.
+    #[inline]
+    pub(super) const fn has_rare_state(&self) -> bool {
+        self.aside.is_changed() | self.assembler.has_rare_state()
+    }
+
+    /// Bytes that recent pieces and counts take.
+    #[inline]
+    pub(super) fn history_memory(&self) -> usize {
+        self.assembler.history_memory() + self.others.memory()
+    }
+
     /// Bytes of state beyond the struct itself.
     pub(super) fn memory(&self) -> usize {
         let aside = self.aside.changed().map_or(0, |aside| {
             let owned =
                 |held: &[Held]| -> usize { held.iter().map(|h| h.payload.owned_len()).sum() };
+            let doubted: usize = aside.doubted.iter().map(Doubted::owned_len).sum();
             (aside.head.capacity() + aside.wild.capacity()) * size_of::<Held>()
+                + aside.doubted.capacity() * size_of::<Doubted>()
+                + aside.fins.capacity() * size_of::<i64>()
                 + owned(&aside.head)
                 + owned(&aside.wild)
+                + owned(aside.filler.as_slice())
+                + doubted
                 + aside.truncated.memory()
         });
         self.assembler.memory() + self.others.memory() + self.aside.memory() + aside
@@ -354,15 +368,40 @@ impl HalfStream {
         held.reject(notes);
     }
 
-    /// A probe of an idle connection: no byte or one, just before the next (RFC 1122, 4.2.3.6). A
-    /// byte that was not captured before is no probe: it was reordered behind a FIN, or cut off by
-    /// the snap length and sent again. Neither is one that is pushed to the receiver.
-    fn is_keepalive(&self, held: &Held, offset: i64) -> bool {
-        held.wire_len() <= 1
-            && !held.fin
-            && held.facts.flags.0 & TcpFlags::PSH == 0
-            && offset == self.next - 1
-            && (offset < 0 || self.assembler.captured().contains(to_offset(offset)))
+    /// A probe of an idle connection: no byte or one, just before the next (RFC 1122, 4.2.3.6). The peer has
+    /// acknowledged what is sent so. A byte that was not captured before is none, unless the connection was quiet
+    /// since: it was reordered behind its acknowledgement or a FIN, or cut off by the snap length and sent again.
+    /// Where no acknowledgement tells, neither is one that is pushed to the receiver.
+    fn is_keepalive(&self, held: &Held, offset: i64, quiet: bool) -> bool {
+        if held.wire_len() > 1 || held.fin {
+            return false;
+        }
+        let behind_fin = self.likely_fin().map_or(0, |fin| fin + 1);
+        if offset != self.reached().max(behind_fin) - 1 {
+            return false;
+        }
+        let known = offset < 0
+            || self.fin.is_some_and(|fin| offset >= fin)
+            || self.assembler.captured().contains(to_offset(offset));
+        if self.acked > offset {
+            known || quiet
+        } else {
+            known && held.facts.flags.0 & TcpFlags::PSH == 0
+        }
+    }
+
+    /// A keep-alive's byte is filler, and means nothing even where it differs. So are a few NULs that are no data.
+    fn pass_over(&mut self, held: &Held, offset: Option<i64>, kind: SegmentKind, notes: &mut Notes) {
+        let bytes = u64::from(held.payload.len());
+        if bytes == 0 {
+            return;
+        }
+        let others = self.others.get_mut();
+        others.duplicate += bytes;
+        others.unverified += bytes;
+        if notes.wants_fates {
+            notes.fates.push(held.fate(offset, 0, u32::MAX, kind, false));
+        }
     }
 
     /// The highest offset known of: sent or acknowledged. Sequence numbers are read near it.
@@ -370,129 +409,49 @@ impl HalfStream {
         self.next.max(self.acked)
     }
 
-    fn plausible_end(&self, window: i64) -> i64 {
-        self.reached() + WILD_DISTANCE + window
+    /// What the peer may acknowledge: one beyond the last byte is a FIN, captured or not.
+    fn sent_end(&self) -> i64 {
+        self.next.max(self.fin.unwrap_or(0)) + 1
     }
 
-    fn set_origin(&mut self, origin: u32, context: &mut Context<'_>) {
-        self.origin = Some(origin);
-        let Some(aside) = self.aside.changed_mut() else {
-            return;
-        };
-        let (head, unseen) = (std::mem::take(&mut aside.head), aside.unseen.take());
-        for held in head {
-            self.accept(held, context);
-        }
-        // Acknowledgements that came meanwhile count from here on.
-        if let Some(unseen) = unseen {
-            self.acknowledge(unseen.ack(), context);
-        }
-    }
-
-    /// Offset 0 becomes the lowest sequence number held. Segments that lie wildly apart from the
-    /// first do not take part.
-    fn settle_head(&mut self, context: &mut Context<'_>) {
-        if self.origin.is_some() {
-            return;
-        }
-        let head = self.head();
-        // The first may itself be a stray: most of the others decide.
-        let near = |a: u32, b: u32| i64::from(distance(a, b)).abs() <= WILD_DISTANCE;
-        let company = |held: &Held| {
-            head.iter()
-                .filter(|other| near(held.seq, other.seq))
-                .count()
-        };
-        let Some(anchor) = head.iter().rev().max_by_key(|held| company(held)) else {
-            return;
-        };
-        let lowest = head
-            .iter()
-            .filter(|held| near(anchor.seq, held.seq))
-            .map(|held| distance(anchor.seq, held.seq))
-            .min()
-            .unwrap_or(0);
-        self.set_origin(anchor.seq.wrapping_add_signed(lowest), context);
+    fn plausible_end(&self, context: &Context<'_>) -> i64 {
+        self.reached() + context.reach
     }
 
     fn accept(&mut self, held: Held, context: &mut Context<'_>) {
         let Some(origin) = self.origin else { return };
         let offset = unwrap(origin, self.reached(), held.seq);
-        if self.is_keepalive(&held, offset) {
-            // Its byte is filler, and means nothing even where it differs.
-            if held.payload.is_empty() {
-                return;
+        if self.aside.changed().is_some() {
+            self.resolve_filler(&held, context);
+        }
+        if self.is_keepalive(&held, offset, context.quiet) {
+            self.pass_over(
+                &held,
+                Some(offset),
+                SegmentKind::Keepalive,
+                context.rules.notes,
+            );
+        } else if offset > self.plausible_end(context) {
+            self.hold_wild(held, context);
+        } else if held.small {
+            if let Some(held) = self.take_filler(held, offset, context) {
+                self.place(offset, &held, context);
             }
-            let others = self.others.get_mut();
-            others.duplicate += u64::from(held.payload.len());
-            others.unverified += u64::from(held.payload.len());
-            if context.rules.notes.wants_fates {
-                let fate = held.fate(Some(offset), 0, 1, SegmentKind::Keepalive, false);
-                context.rules.notes.fates.push(fate);
-            }
-        } else if offset > self.plausible_end(context.window) {
-            let wild = &mut self.aside.get_mut().wild;
-            wild.push(held);
-            if wild.len() > WILD_SEGMENTS {
-                let oldest = wild.remove(0);
-                self.reject(&oldest, context.rules.notes);
-            }
-            self.confirm_wild(context);
         } else {
             self.place(offset, &held, context);
         }
     }
 
-    /// Wild segments become part of the stream when the peer acknowledges their neighbourhood, or
-    /// when [`WILD_QUORUM`] of them with different numbers lie together.
-    fn confirm_wild(&mut self, context: &mut Context<'_>) {
-        let (Some(origin), Some(aside)) = (self.origin, self.aside.changed_mut()) else {
-            return;
-        };
-        let near = |a: u32, b: u32| i64::from(distance(a, b)).abs() <= WILD_DISTANCE;
-        let Some(last) = aside.wild.last() else {
-            return;
-        };
-        let anchor = last.seq;
-        let end = last.seq.wrapping_add(last.wire_len());
-        let acknowledged = aside
-            .wild_ack
-            .is_some_and(|ack| (0..=WILD_DISTANCE).contains(&i64::from(distance(end, ack))));
-        let mut together: Vec<u32> = aside
-            .wild
-            .iter()
-            .map(|held| held.seq)
-            .filter(|&seq| near(anchor, seq))
-            .collect();
-        together.sort_unstable();
-        together.dedup();
-        if !acknowledged && together.len() < WILD_QUORUM {
-            return;
-        }
-        let (confirmed, wild) = std::mem::take(&mut aside.wild)
-            .into_iter()
-            .partition(|held| near(anchor, held.seq));
-        aside.wild = wild;
-        let ack = aside.wild_ack.take_if(|&mut ack| near(anchor, ack));
-        let confirmed: Vec<Held> = confirmed;
-        for held in confirmed {
-            let offset = unwrap(origin, self.reached(), held.seq);
-            self.place(offset, &held, context);
-        }
-        if let Some(ack) = ack {
-            self.acked = self.acked.max(unwrap(origin, self.reached(), ack));
-        }
-    }
-
     fn place(&mut self, offset: i64, held: &Held, context: &mut Context<'_>) {
         let end = offset + i64::from(held.wire_len());
-        // A FIN before what was sent already is forged, or from an older connection.
-        if held.fin && end >= self.next.max(0) {
-            self.fin = Some(end);
+        if held.fin {
+            self.take_fin(end);
         }
-        // Bytes before offset 0 are not of this stream, and those beyond the depth not wanted.
-        let len = held.payload.len();
-        let before = narrow(-offset).min(len);
+        // Bytes before offset 0 are not of this stream, nor are those behind its end, and those beyond the depth are
+        // not wanted.
+        let before = narrow(-offset).min(held.payload.len());
+        let len = self.before_end(offset, held).max(before);
+        let behind = held.payload.len() - len;
         let within = narrow(
             i64::try_from(context.depth)
                 .unwrap_or(i64::MAX)
@@ -500,9 +459,10 @@ impl HalfStream {
         )
         .min(len);
         let beyond = len - within.max(before);
-        if before > 0 || beyond > 0 {
+        if before > 0 || beyond > 0 || behind > 0 {
             let others = self.others.get_mut();
-            others.rejected += u64::from(before);
+            others.rejected += u64::from(before) + u64::from(behind);
+            others.behind_end += u64::from(behind);
             others.limited += u64::from(beyond);
         }
         let start = to_offset(offset + i64::from(before));
@@ -516,16 +476,17 @@ impl HalfStream {
             others.duplicate += outcome.duplicate;
             others.conflicting += outcome.conflicting;
             others.rejected += outcome.rejected;
+            others.crowded_out += outcome.rejected;
             others.unverified += outcome.unverified;
         }
         note_fates(
             held,
             offset,
-            (before, len - beyond),
+            (before, len - beyond, len),
             outcome,
             context.rules.notes,
         );
-        if held.truncated > 0 {
+        if held.truncated > 0 && behind == 0 {
             let from = to_offset(offset + i64::from(held.payload.len()));
             let truncated = &mut self.aside.get_mut().truncated;
             truncated.insert(from, to_offset(end), |_| ());
@@ -537,7 +498,10 @@ impl HalfStream {
                 aside.truncated.insert(0, end, |_| ());
             }
         }
-        self.next = self.next.max(end);
+        if end > self.next && !self.ended {
+            self.next = end;
+            self.absorb_claim();
+        }
     }
 }
 

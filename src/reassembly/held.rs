@@ -2,20 +2,52 @@
 
 use super::assembler::Outcome;
 use super::notes::{Fate, Notes};
-use crate::model::{Payload, SegmentFacts, SegmentKind};
+use crate::model::{Payload, Segment, SegmentFacts, SegmentKind, TcpFlags};
 
 /// What the half-stream keeps of a segment it cannot place yet.
 #[derive(Clone, Debug)]
 pub(super) struct Held {
     /// Sequence number of the first payload byte.
     pub(super) seq: u32,
+    /// Acknowledgement number, where there is one.
+    pub(super) ack: Option<u32>,
     pub(super) payload: Payload,
     pub(super) truncated: u32,
+    pub(super) syn: bool,
     pub(super) fin: bool,
+    /// It may be an acknowledgement whose link padding was taken for payload.
+    pub(super) small: bool,
     pub(super) facts: SegmentFacts,
 }
 
+/// An IPv4 packet that fills an Ethernet frame of 60 bytes, the least there is without its check sequence (IEEE
+/// 802.3, 4.2.3.3), or one that is padded to it.
+const LEAST_PACKET: u32 = 46;
+
+/// Bytes that a packet without options can be padded by up to there.
+const MOST_PADDING: u32 = LEAST_PACKET - 20 - 20;
+
 impl Held {
+    /// What is kept of a segment.
+    pub(super) fn new(segment: &Segment, facts: SegmentFacts) -> Held {
+        let flags = segment.flags;
+        let len = segment.payload.len();
+        Held {
+            seq: segment.seq.wrapping_add(u32::from(flags.syn())),
+            ack: flags.ack().then_some(segment.ack),
+            payload: segment.payload.clone(),
+            truncated: segment.truncated,
+            syn: flags.syn(),
+            fin: flags.fin(),
+            small: len <= MOST_PADDING
+                && len > 0
+                && segment.truncated == 0
+                && segment.ip_bytes <= LEAST_PACKET
+                && flags.0 == TcpFlags::ACK,
+            facts,
+        }
+    }
+
     pub(super) fn wire_len(&self) -> u32 {
         self.payload.len().saturating_add(self.truncated)
     }
@@ -50,18 +82,19 @@ impl Held {
 }
 
 /// Notes what became of a segment that was placed at `offset`. The bytes from `inserted.0` to
-/// `inserted.1` of it went into the stream and are in the notes as parts.
+/// `inserted.1` of it went into the stream and are in the notes as parts; those from there to `inserted.2` lie beyond
+/// the depth, and what follows behind the end.
 pub(super) fn note_fates(
     held: &Held,
     offset: i64,
-    inserted: (u32, u32),
+    inserted: (u32, u32, u32),
     outcome: Outcome,
     notes: &mut Notes,
 ) {
     if !notes.wants_fates {
         return;
     }
-    let (before, end) = inserted;
+    let (before, end, stop) = inserted;
     let mut note = |skip: u32, take: u32, kind, kept| {
         if take > 0 {
             let at = offset + i64::from(skip);
@@ -85,7 +118,8 @@ pub(super) fn note_fates(
             part.kept,
         );
     }
-    note(end, held.payload.len() - end, SegmentKind::Limit, false);
+    note(end, stop - end, SegmentKind::Limit, false);
+    note(stop, held.payload.len() - stop, SegmentKind::Rejected, false);
 }
 
 /// A number of bytes, 0 where it is negative.

@@ -75,6 +75,8 @@ pub(super) struct History {
     /// The first `gone` of them are forgotten: taking each out at the front would move all others.
     pieces: SmallVec<[Piece; IN_PLACE]>,
     gone: u32,
+    /// How many of the others are settled.
+    settled: u32,
     /// Bytes of buffers that pieces keep alive.
     owned: u32,
 }
@@ -93,6 +95,12 @@ impl History {
             pieces.partition_point(|p| p.offset < piece.offset)
         };
         self.insert(at, piece);
+    }
+
+    /// Whether there are more than [`HISTORY_PIECES`].
+    #[inline]
+    pub(super) fn is_too_long(&self) -> bool {
+        self.pieces.len() - self.gone as usize > HISTORY_PIECES
     }
 
     /// Forgets and returns a piece if there are more than [`HISTORY_PIECES`]: the one at the lowest
@@ -132,11 +140,12 @@ impl History {
 
     /// Settles the next piece, or part of it, that lies before `bound`, and returns it.
     pub(super) fn settle_before(&mut self, bound: u64) -> Option<Piece> {
-        let at = self.pieces().partition_point(Piece::is_settled);
+        let at = self.settled as usize;
         let next = self.pieces.get_mut(self.gone as usize + at);
         let next = next.filter(|p| p.offset < bound)?;
         if next.end() <= bound {
             next.settle();
+            self.settled += 1;
             return Some(next.clone());
         }
         let whole = self.remove(at)?;
@@ -145,6 +154,19 @@ impl History {
         head.settle();
         self.insert(at, head.clone());
         Some(head)
+    }
+
+    /// Takes out everything from `end` on.
+    pub(super) fn truncate(&mut self, end: u64) {
+        while let Some(last) = self.pieces().last()
+            && last.end() > end
+        {
+            let at = self.pieces().len() - 1;
+            let Some(last) = self.remove(at) else { return };
+            if last.offset < end {
+                self.insert(at, last.part(last.offset, end));
+            }
+        }
     }
 
     /// Bytes of state beyond the struct itself.
@@ -159,6 +181,7 @@ impl History {
 
     fn insert(&mut self, at: usize, piece: Piece) {
         self.owned = self.owned.saturating_add(owned_len(&piece));
+        self.settled += u32::from(piece.is_settled());
         self.pieces.insert(self.gone as usize + at, piece);
     }
 
@@ -179,6 +202,7 @@ impl History {
             self.pieces.remove(self.gone as usize + at)
         };
         self.owned = self.owned.saturating_sub(owned_len(&piece));
+        self.settled -= u32::from(piece.is_settled());
         Some(piece)
     }
 }

@@ -115,6 +115,12 @@ impl Layout {
         })
     }
 
+    /// Whether there are or were holes.
+    #[inline]
+    pub(super) const fn has_holes(&self) -> bool {
+        self.holes.is_changed()
+    }
+
     /// How many runs wait.
     fn waiting(&self) -> usize {
         self.holes.changed().map_or(0, |holes| holes.waiting.len())

@@ -23,6 +23,8 @@ mod overlap;
 mod ranges;
 mod record;
 mod seldom;
+mod service_ports;
+mod syns;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -34,8 +36,8 @@ pub use overlap::OverlapPolicy;
 
 use crate::config::{ReassemblyConfig, Timeouts};
 use crate::model::{Encapsulation, EndReason, FrameRef, PayloadSource, Segment, Side, Timestamp};
-use candidate::{Candidate, HeldSyn};
-use connection::{Connection, Surroundings};
+use candidate::{Candidate, HeldSyn, MOST_CANDIDATES};
+use connection::{Connection, Phase, Surroundings};
 use event::EventSink;
 use flow_table::{FLOW_BYTES, FlowTable, SlotId, TimerClass};
 use identity::{Relation, relation};
@@ -210,7 +212,9 @@ impl Reassembler {
                 self.begin(arrival, around);
             }
             Relation::Candidate => self.hold(slot, arrival, around),
-            Relation::Answer => self.split(slot, arrival, around),
+            Relation::Answer(which) => {
+                self.split(slot, which, Some(arrival), around);
+            }
         }
     }
 
@@ -244,71 +248,88 @@ impl Reassembler {
         self.table.touch(slot, arrival.segment.watermark);
     }
 
-    /// Keeps a SYN that may begin the next flow, until something tells.
+    /// Keeps a SYN that may begin another flow, until something tells.
     fn hold(&mut self, slot: SlotId, arrival: Arrival<'_>, around: &mut Surroundings<'_>) {
         let segment = arrival.segment;
         let Some(flow) = self.table.get(slot) else {
             return;
         };
-        let entry = HeldSyn::new(arrival);
-        match &mut flow.candidate {
-            Some(candidate) if candidate.is_repeated_by(segment) => {
-                if candidate.segments.len() >= CANDIDATE_SEGMENTS {
-                    // More copies go to the old flow, and say nothing about it.
-                    let contradicted = candidate.contradicted;
-                    self.stats.stray_syns += 1;
-                    flow.segment(segment, arrival.frames, around);
-                    if let Some(candidate) = &mut flow.candidate {
-                        candidate.contradicted = contradicted;
-                    }
-                } else {
-                    candidate.segments.push(entry);
-                }
+        let candidates = flow.candidates.get_mut();
+        let repeated = candidates
+            .iter_mut()
+            .find(|candidate| candidate.is_repeated_by(segment));
+        if let Some(candidate) = repeated {
+            if candidate.segments.len() < CANDIDATE_SEGMENTS {
+                candidate.segments.push(HeldSyn::new(arrival));
+            } else {
+                self.stats.stray_syns += 1;
+                take_strays(flow, &[HeldSyn::new(arrival)], around);
             }
-            // A SYN with yet another number displaces it: the earlier one was never answered.
-            candidate => {
-                let displaced = candidate.replace(Box::new(Candidate {
-                    segments: vec![entry],
-                    contradicted: false,
-                }));
-                if let Some(displaced) = displaced {
-                    self.stats.stray_syns += displaced.segments.len() as u64;
-                    for syn in &displaced.segments {
-                        flow.segment(&syn.segment, &syn.frames, around);
-                    }
-                    if let Some(candidate) = &mut flow.candidate {
-                        candidate.contradicted = false;
-                    }
-                }
+        } else if candidates.len() < MOST_CANDIDATES {
+            candidates.push(Candidate {
+                segments: vec![HeldSyn::new(arrival)],
+                contradicted: false,
+            });
+        } else if flow.phase == Phase::Opening {
+            // So many attempts: the first of them was not answered.
+            self.memory = self.memory.saturating_add_signed(flow.grown());
+            if let Some(slot) = self.split(slot, 0, None, around) {
+                self.hold(slot, arrival, around);
             }
+            return;
+        } else {
+            // The oldest was never answered.
+            let displaced = candidates.remove(0);
+            candidates.push(Candidate {
+                segments: vec![HeldSyn::new(arrival)],
+                contradicted: false,
+            });
+            self.stats.stray_syns += displaced.segments.len() as u64;
+            take_strays(flow, &displaced.segments, around);
         }
         self.memory = self.memory.saturating_add_signed(flow.grown());
         self.table.touch(slot, segment.watermark);
     }
 
-    /// The candidate was answered: the old flow ended before it, and the new one began with it.
-    fn split(&mut self, slot: SlotId, answer: Arrival<'_>, around: &mut Surroundings<'_>) {
-        let Some(flow) = self.table.get(slot) else {
-            return;
-        };
-        let candidate = flow.candidate.take();
+    /// A candidate was answered: the old flow and the attempts between ended before it, and a new flow began with it.
+    /// Those that came after it wait on.
+    fn split(
+        &mut self,
+        slot: SlotId,
+        which: usize,
+        answer: Option<Arrival<'_>>,
+        around: &mut Surroundings<'_>,
+    ) -> Option<SlotId> {
+        let flow = self.table.get(slot)?;
+        let candidates = flow.candidates.get_mut();
+        let mut later = candidates.split_off(which.min(candidates.len()));
         self.memory = self.memory.saturating_add_signed(flow.grown());
+        let seen = self.table.seen(slot);
         self.end(slot, EndReason::Reuse, around);
-        let Some(candidate) = candidate else { return };
-        let Some(syn) = candidate.segments.first() else {
-            return;
-        };
-        let tuple_seq = self.table.uses(&syn.segment.key).saturating_add(1);
-        let flow = self.connection(syn.arrival(), tuple_seq);
-        let slot = self.table.insert(flow, answer.segment.watermark);
-        for syn in &candidate.segments {
-            self.feed(slot, syn.arrival(), around);
+        if later.is_empty() {
+            return None;
         }
-        self.feed(slot, answer, around);
+        let candidate = later.remove(0);
+        let syn = candidate.segments.first()?;
+        let tuple_seq = self.table.uses(&syn.segment.key).saturating_add(1);
+        let mut flow = self.connection(syn.arrival(), tuple_seq);
+        if !later.is_empty() {
+            *flow.candidates.get_mut() = later;
+        }
+        let seen = answer.map_or(seen, |answer| answer.segment.watermark);
+        let slot = self.table.insert(flow, seen);
+        let flow = self.table.get(slot)?;
+        take_strays(flow, &candidate.segments, around);
+        self.memory = self.memory.saturating_add_signed(flow.grown());
+        self.table.touch(slot, seen);
+        if let Some(answer) = answer {
+            self.feed(slot, answer, around);
+        }
+        Some(slot)
     }
 
     /// Ends a flow. A candidate that nothing contradicted was an attempt of its own; any other
-    /// was a stray of this flow.
+    /// was a stray of this flow, and so was one that repeated its own SYN.
     fn end(&mut self, slot: SlotId, reason: EndReason, around: &mut Surroundings<'_>) {
         let Some(flow) = self.table.get(slot) else {
             return;
@@ -316,34 +337,39 @@ impl Reassembler {
         self.memory = self.memory.saturating_sub(flow.counted_memory());
         self.stats.implausible_ends += flow.implausible_ends;
         self.stats.mirror_copies += flow.mirror_copies;
-        let mut candidate = flow.candidate.take();
-        if let Some(stray) = candidate.take_if(|candidate| candidate.contradicted) {
+        let candidates = flow.candidates.changed_mut().map(std::mem::take);
+        let (strays, attempts): (Vec<_>, Vec<_>) = candidates
+            .into_iter()
+            .flatten()
+            .partition(|candidate| candidate.contradicted || flow.has_sent_syn(candidate.syn()));
+        for stray in strays {
             self.stats.stray_syns += stray.segments.len() as u64;
-            for syn in &stray.segments {
-                flow.segment(&syn.segment, &syn.frames, around);
-            }
+            take_strays(flow, &stray.segments, around);
         }
-        let (key, mut tuple_seq, mut own_reason) = (flow.key, flow.tuple_seq, reason);
-        if candidate.is_some() {
-            tuple_seq = tuple_seq.saturating_add(1);
-            own_reason = EndReason::Reuse;
-        }
+        let (key, mut tuple_seq) = (flow.key, flow.tuple_seq);
+        let own_reason = if attempts.is_empty() {
+            reason
+        } else {
+            EndReason::Reuse
+        };
         record::finish(flow, own_reason, around);
         self.table.remove(slot);
-        self.table.remember(&key, tuple_seq);
-        if let Some(candidate) = candidate
-            && let Some(syn) = candidate.segments.first()
-        {
+        let last = attempts.len();
+        for (number, attempted) in (1..).zip(attempts) {
+            let Some(syn) = attempted.segments.first() else {
+                continue;
+            };
+            tuple_seq = tuple_seq.saturating_add(1);
             let mut attempt = self.connection(syn.arrival(), tuple_seq);
-            for syn in &candidate.segments {
-                attempt.segment(&syn.segment, &syn.frames, around);
-            }
+            take_strays(&mut attempt, &attempted.segments, around);
             let unanswered = match reason {
+                _ if number < last => EndReason::Reuse,
                 EndReason::Idle => EndReason::HandshakeTimeout,
                 other => other,
             };
             record::finish(&mut attempt, unanswered, around);
         }
+        self.table.remember(&key, tuple_seq);
     }
 
     /// Evicts the flows that have been silent for longest while the budget is exceeded.
@@ -368,6 +394,18 @@ impl Reassembler {
     fn is_expired(&self, class: TimerClass, seen: Timestamp, watermark: Timestamp) -> bool {
         let limit = timeout(&self.config.timeouts, class);
         watermark.since(seen).is_some_and(|silent| silent > limit)
+    }
+}
+
+/// Gives a flow SYNs that waited.
+fn take_strays(flow: &mut Connection, strays: &[HeldSyn], around: &mut Surroundings<'_>) {
+    // They say nothing about SYNs that still wait.
+    let waiting = flow.candidates.changed_mut().map(std::mem::take);
+    for syn in strays {
+        flow.segment(&syn.segment, &syn.frames, around);
+    }
+    if let Some(waiting) = waiting {
+        *flow.candidates.get_mut() = waiting;
     }
 }
 

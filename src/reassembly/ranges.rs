@@ -131,6 +131,22 @@ impl RangeSet {
         })
     }
 
+    /// Takes out everything from `end` on; returns how many offsets that were.
+    pub(super) fn truncate(&mut self, end: u64) -> u64 {
+        let mut gone = self.prefix.saturating_sub(end);
+        self.prefix = self.prefix.min(end);
+        if let Some(islands) = self.islands.changed_mut() {
+            while let Some((start, stop)) = islands.pop_last() {
+                gone += stop - start.max(end).min(stop);
+                if start < end {
+                    islands.insert(start, stop.min(end));
+                    break;
+                }
+            }
+        }
+        gone
+    }
+
     /// How many islands there are.
     pub(super) fn island_count(&self) -> usize {
         self.islands().len()
@@ -138,7 +154,9 @@ impl RangeSet {
 
     /// Bytes of memory beyond the struct itself.
     pub(super) fn memory(&self) -> usize {
-        self.islands.memory() + self.islands().len() * size_of::<(u64, u64)>()
+        self.islands.changed().map_or(0, |islands| {
+            size_of::<BTreeMap<u64, u64>>() + islands.len() * size_of::<(u64, u64)>()
+        })
     }
 
     fn islands(&self) -> &BTreeMap<u64, u64> {

@@ -7,6 +7,7 @@ use crate::model::{Direction, EndReason, FlowRecord, HalfRecord, Side, TcpFlags,
 ///
 /// `unclosed` is the reason where neither FIN nor RST closed the flow.
 pub(super) fn finish(flow: &mut Connection, unclosed: EndReason, around: &mut Surroundings<'_>) {
+    flow.judge_last(around);
     let mut halves = [HalfRecord::default(), HalfRecord::default()];
     let sides = [flow.client, flow.client.other()];
     for (side, direction) in sides.into_iter().zip(Direction::BOTH) {
@@ -15,12 +16,17 @@ pub(super) fn finish(flow: &mut Connection, unclosed: EndReason, around: &mut Su
     }
     let end_reason = match flow.phase {
         Phase::Finished => EndReason::Fin,
-        Phase::Reset => EndReason::Rst,
+        Phase::Reset | Phase::Challenged => EndReason::Rst,
         Phase::Opening | Phase::Open => unclosed,
     };
+    let closed = flow.phase.is_closed() || flow.phase == Phase::Challenged;
     let handshake = halves.iter().all(|half| half.syn.is_some());
     let clean = halves.iter().map(HalfRecord::trouble).all(|trouble| {
         trouble.gaps == 0 && trouble.truncated_bytes == 0 && trouble.conflict_bytes == 0
+    });
+    let all_taken = sides.iter().all(|&side| {
+        let bytes = flow.half(side).stream.bytes();
+        bytes.rejected == bytes.behind_end
     });
     around.sink.flow(FlowRecord {
         flow_id: flow.flow_id,
@@ -40,7 +46,7 @@ pub(super) fn finish(flow: &mut Connection, unclosed: EndReason, around: &mut Su
             .conn_state(halves[0].stream_span, halves[1].stream_span),
         history: flow.tracker.history(),
         end_reason,
-        complete: handshake && clean && flow.phase.is_closed(),
+        complete: handshake && clean && all_taken && closed,
         halves,
         last_frame: flow.last_frame,
         file_id: flow.file_id,
@@ -64,6 +70,7 @@ fn half_record(flow: &Connection, side: Side, stream_span: u64) -> HalfRecord {
         overlap_bytes: bytes.duplicate + bytes.conflicting,
         conflict_bytes: bytes.conflicting,
         rejected_bytes: bytes.rejected,
+        crowded_out_bytes: bytes.crowded_out,
         limit_bytes: bytes.limited,
         unverified_bytes: bytes.unverified,
         truncated_bytes: lacks.truncated_bytes,
@@ -75,7 +82,7 @@ fn half_record(flow: &Connection, side: Side, stream_span: u64) -> HalfRecord {
         stream_bytes: bytes.unique,
         stream_span,
         trouble: (trouble != Trouble::default()).then(|| Box::new(trouble)),
-        syn: half.syn,
+        syn: half.syns.chosen(),
         tcp_flags: half.tcp_flags,
     }
 }

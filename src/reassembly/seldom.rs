@@ -21,9 +21,15 @@ impl<T: Default> Seldom<T> {
         self.0.get_or_insert_default()
     }
 
+    /// Whether the value was changed.
+    #[inline]
+    pub(super) const fn is_changed(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Bytes of memory beyond the struct itself.
     pub(super) fn memory(&self) -> usize {
-        self.0.as_ref().map_or(0, |_| size_of::<T>())
+        usize::from(self.0.is_some()) * size_of::<T>()
     }
 }
 

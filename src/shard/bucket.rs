@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::shard_of;
+use super::ShardSeed;
 use crate::config::SHARDS;
 use crate::decode::{DecodeSink, Fragment};
 use crate::model::{Blocks, Segment};
@@ -13,23 +13,29 @@ pub type Bucket = Blocks<Segment, 64>;
 /// What decoding a chunk yields: segments in capture order within each shard, and fragments.
 #[derive(Debug)]
 pub struct Buckets {
+    seed: ShardSeed,
     shards: Vec<Mutex<Bucket>>,
     fragments: Vec<Fragment>,
     /// Frame and ordinal of the last segment.
     last: (u64, u32),
 }
 
-impl Default for Buckets {
-    fn default() -> Buckets {
+impl Buckets {
+    /// Empty ones.
+    pub fn new(seed: ShardSeed) -> Buckets {
         Buckets {
+            seed,
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             fragments: Vec::new(),
             last: (0, 0),
         }
     }
-}
 
-impl Buckets {
+    /// What decides which segment goes where.
+    pub const fn seed(&self) -> &ShardSeed {
+        &self.seed
+    }
+
     /// Takes the segments of a shard out, in capture order. Whoever has them may change them in place, and
     /// gives their memory back while others work.
     pub fn take(&self, shard: usize) -> Bucket {
@@ -54,7 +60,7 @@ impl Buckets {
 
 impl DecodeSink for Buckets {
     fn segment(&mut self, segment: Segment) {
-        let shard = shard_of(&segment.key);
+        let shard = self.seed.shard_of(&segment.key);
         let (frame, ordinal) = self.last;
         let ordinal = if segment.frame == frame {
             ordinal.saturating_add(1)

@@ -4,4 +4,4 @@ mod bucket;
 mod hash;
 
 pub use bucket::{Bucket, Buckets};
-pub use hash::shard_of;
+pub use hash::ShardSeed;

@@ -197,7 +197,7 @@ fn watch(args: &Args, child: &mut Child) -> io::Result<Option<String>> {
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(match status.code() {
-                Some(0 | 1 | 3) => None,
+                Some(0 | 1 | 3 | 4) => None,
                 Some(code) => Some(format!("exit status {code}")),
                 None => Some(format!("{status}")),
             });

@@ -1,7 +1,7 @@
 //! Runs the program and reads what it wrote.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,11 +20,19 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// Runs the program with these arguments. Colours and bars are off since nothing is a terminal.
+/// Runs the program with these arguments. Colours and bars are off since nothing is a terminal. What it
+/// writes is not waited for on the device: that takes long with thousands of runs, and shows in no file.
 pub fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Output {
     // Set for integration tests alone, and the two test programs share this module.
     const PROGRAM: Option<&str> = option_env!("CARGO_BIN_EXE_bulkreasm");
     let program = PROGRAM.expect("only tests know the program");
+    let mut args: Vec<OsString> = args
+        .into_iter()
+        .map(|arg| arg.as_ref().to_owned())
+        .collect();
+    if args.iter().any(|arg| arg == "--out") {
+        args.push("--no-sync".into());
+    }
     let output = Command::new(program)
         .args(args)
         .output()

@@ -198,7 +198,7 @@ fn pcapng_sections_interfaces_and_blocks() {
             (BlockKind::Local, 2),
         ]
     );
-    assert_eq!(state.interfaces().len(), 2);
+    assert_eq!(state.format().interfaces().len(), 2);
 }
 
 #[test]
@@ -336,7 +336,10 @@ fn the_interface_table_is_bounded() {
         capture.extend(enhanced(order, number, 5, &frame(1, 7), &[]));
     }
     let (frames, state, stats) = walk(&capture);
-    assert_eq!((frames.len(), state.interfaces().len()), (1, 65_536));
+    assert_eq!(
+        (frames.len(), state.format().interfaces().len()),
+        (1, 65_536)
+    );
     assert_eq!((stats.interfaces, stats.interfaces_over_limit), (65_536, 4));
     assert_eq!(stats.damaged_regions, 1);
 }
@@ -375,7 +378,7 @@ fn headers_that_are_none_say_so() {
     for (bytes, text) in [
         (
             &b"\x1f\x8b\x08\0"[..],
-            "x: compressed with gzip (it begins with 1f 8b 08 00); decompress it first",
+            "x: compressed with gzip twice (it begins with 1f 8b 08 00); undo one of the two: gzip -dc",
         ),
         (
             b"snoop\0\0\0\0\0\0\x02",

@@ -1,11 +1,11 @@
 //! Boundaries found in the middle, and captures inside captures.
 
-use std::time::{Duration, Instant};
-
 use proptest::prelude::*;
 
 use super::*;
+use crate::capture::DamageReason;
 use crate::capture::find_boundary;
+use crate::capture::resync::{Effort, Mode, Search};
 
 /// A capture of frames that hold another capture, as a download of one would: `inner` in segments
 /// of 1,400 bytes behind a 54-byte header.
@@ -253,28 +253,187 @@ fn nothing_is_found_where_nothing_is() {
     }
 }
 
-/// Every offset looks like a header: the same four bytes over and over make plausible lengths, times
-/// and fractions at once. The work must stay in proportion to the bytes.
+/// Bytes of a pattern between which nothing looks like a header.
+const STRETCH: usize = 100 << 10;
+
+/// What it takes to search all of a capture behind its first bytes, when each search begins where the
+/// chains that the one before found have broken off.
+fn effort(capture: &[u8], mode: Mode) -> Effort {
+    let state = start(capture);
+    let mut all = Effort::default();
+    let mut pos = 100;
+    while pos < capture.len() {
+        let mut search = Search::new(capture, true, state.format(), mode);
+        search.run(pos, capture.len(), 0);
+        let Effort { probes, remembered } = search.effort();
+        all.probes += probes;
+        all.remembered = all.remembered.max(remembered);
+        pos = (pos / STRETCH + 1) * STRETCH;
+    }
+    all
+}
+
+/// Every offset looks like a header: the same few bytes over and over make plausible lengths, times
+/// and fractions at once. Steps must stay in proportion to the bytes, and memory within a bound.
 #[test]
-fn hostile_bytes_cost_linear_time() {
-    let elapsed = |len: usize| {
-        let file = PcapFile::new(MICROS, true);
-        let mut capture = file.build(&[frame(1, 60)]);
-        let mut bad = file.record(&frame(2, 0));
-        bad[8..12].fill(0xff);
-        capture.extend(bad);
-        while capture.len() < len {
-            capture.extend([0, 0, 0, 20]);
+fn hostile_bytes_cost_steps_in_proportion_and_bounded_memory() {
+    // A chain lies within 128 KiB; twice that, what is cleared out late, and a path.
+    const MOST_REMEMBERED: usize = 400_000;
+    let patterns: [&[u8]; 8] = [
+        &[0, 0, 0, 20],
+        &[0, 0, 0, 1],
+        &[0, 0, 1],
+        &[0, 0, 1, 0],
+        &[0, 0, 0x40, 0x40],
+        &[0, 7, 0, 7],
+        // 16 MB each, in captures that allow it.
+        &[1],
+        &[6, 0, 0, 0, 32, 0, 0, 0],
+    ];
+    let mut most = Effort::default();
+    for pattern in patterns {
+        for (magic, snaplen) in [(MICROS, 65_535), (NANOS, 128 << 20)] {
+            for len in [512 << 10, 1 << 20] {
+                let file = PcapFile {
+                    snaplen,
+                    ..PcapFile::new(magic, true)
+                };
+                let mut capture = file.build(&[frame(1, 60)]);
+                let order = Order(false);
+                if pattern.len() == 8 {
+                    capture = [section_header(order), interface(order, 1, 0, &[])].concat();
+                }
+                while capture.len() < len {
+                    capture.extend(pattern);
+                    if capture.len() % STRETCH < pattern.len() {
+                        capture.extend([0xff; 64]);
+                    }
+                }
+                capture.extend([0xff; 64]);
+                for mode in [Mode::Recover, Mode::Guess] {
+                    let effort = effort(&capture, mode);
+                    assert!(
+                        effort.probes <= 40 * capture.len() as u64,
+                        "{pattern:?}, {mode:?}: {effort:?} for {} bytes",
+                        capture.len()
+                    );
+                    assert!(
+                        effort.remembered <= MOST_REMEMBERED,
+                        "{pattern:?}: {effort:?}"
+                    );
+                    most.probes = most.probes.max(effort.probes);
+                    most.remembered = most.remembered.max(effort.remembered);
+                }
+                let state = start(&capture);
+                let mut search = Search::new(&capture, true, state.format(), Mode::Recover);
+                search.exact_end(100);
+                let effort = search.effort();
+                assert!(effort.probes <= 8 * capture.len() as u64, "{effort:?}");
+                assert_eq!(effort.remembered, 0);
+            }
         }
-        capture.extend([0xff; 64]);
-        let begun = Instant::now();
-        walk(&capture);
-        let all = window(&capture, 0, usize::MAX);
-        find_boundary(&all, &start(&capture), 100, len as u64);
-        begun.elapsed()
+    }
+    // Some of it must have been hard.
+    assert!(most.probes > 1 << 20 && most.remembered > 1000, "{most:?}");
+}
+
+/// The bytes of all windows that a walk needs, and of the largest of them, where each is made twice as
+/// long only if the walk made no progress in it.
+fn windows_needed(capture: &[u8]) -> (WalkStats, u64, usize) {
+    let (mut state, mut stats) = (start(capture), WalkStats::default());
+    let (mut all, mut size) = (0, 64 << 10);
+    while state.offset() < capture.len() as u64 {
+        let part = window(capture, state.offset(), size);
+        all += part.data().len() as u64;
+        let mut walker = Walker::new(&part, state.clone(), u64::MAX);
+        walker.by_ref().for_each(drop);
+        let (next, met) = walker.finish();
+        stats.merge(&met);
+        if next == state {
+            size *= 2;
+        }
+        state = next;
+    }
+    (stats, all, size)
+}
+
+#[test]
+fn damage_is_passed_over_in_windows_that_do_not_grow_with_it() {
+    let file = PcapFile {
+        snaplen: 128 << 20,
+        ..PcapFile::new(NANOS, false)
     };
-    let time = elapsed(4 << 20);
-    assert!(time < Duration::from_secs(10), "{time:?} for 4 MiB");
+    let mut lost = file.record(&frame(2, 0));
+    lost[8..12].fill(0xff);
+    let mut far = frame(2, 0);
+    far.original = 100 << 20;
+    let mut far = file.record(&far);
+    far[8..12].copy_from_slice(&(100u32 << 20).to_le_bytes());
+    let far_headers = [vec![0xff; 64 << 10], far].concat();
+    let order = Order(false);
+    let pcapng = [
+        section_header(order),
+        interface(order, 1, 0, &[]),
+        enhanced(order, 0, 7, &frame(1, 60), &[]),
+    ]
+    .concat();
+    let pcap = [file.build(&[frame(1, 60)]), lost].concat();
+    let zeros = vec![0; 1 << 20];
+    for (begin, piece) in [(&pcap, &far_headers), (&pcap, &zeros), (&pcapng, &zeros)] {
+        let mut capture = begin.clone();
+        while capture.len() < 24 << 20 {
+            capture.extend(piece);
+        }
+        let (stats, read, largest) = windows_needed(&capture);
+        assert_eq!((stats.frames, stats.damaged_regions), (1, 1));
+        assert!(largest <= 8 << 20, "{largest}");
+        assert!(
+            read <= 4 * capture.len() as u64,
+            "{read} of {}",
+            capture.len()
+        );
+    }
+}
+
+#[test]
+fn zeros_are_no_frames() {
+    for sample in samples() {
+        let (frames, _, sound) = walk(&sample);
+        assert!(sound.is_clean());
+        for zeros in [4, 7, 8, 15, 16, 17, 32, 100, 4096, 5001] {
+            let mut capture = sample.clone();
+            capture.resize(sample.len() + zeros, 0);
+            let (seen, state, stats) = walk(&capture);
+            assert_eq!(seen, frames, "{zeros}");
+            assert_eq!(state.offset(), capture.len() as u64);
+            let [damage] = stats.damage[..] else {
+                panic!("{:?}", stats.damage);
+            };
+            assert_eq!(
+                (damage.offset, damage.bytes, damage.reason),
+                (sample.len() as u64, zeros as u64, DamageReason::Zeros)
+            );
+            assert_eq!((stats.damaged_regions, stats.cut_at_end), (1, None));
+            for size in [40, 1000] {
+                let stops = [sample.len() as u64 + 1, capture.len() as u64 - 1];
+                assert_eq!(walk_pieces(&capture, &stops, size).2, stats, "{zeros}");
+            }
+        }
+    }
+}
+
+/// A block of the file that was never written, with records behind it.
+#[test]
+fn records_behind_zeros_are_read() {
+    for big_endian in [false, true] {
+        let file = PcapFile::new(MICROS, big_endian);
+        let frames: Vec<Frame> = (0..40).map(|n| frame(n, 60)).collect();
+        let (begin, end) = (file.build(&frames[..10]), file.build(&frames[10..]));
+        let capture = [&begin[..], &[0; 4096], &end[24..]].concat();
+        let (seen, _, stats) = walk(&capture);
+        assert_eq!((seen.len(), stats.damaged_regions), (40, 1));
+        assert_eq!(stats.damaged_bytes, 4096);
+    }
 }
 
 proptest! {

@@ -66,8 +66,8 @@ const fn stands_over(policy: FragmentPolicy, later: &Piece, earlier: &Piece) -> 
 #[derive(Debug)]
 pub(super) struct Assembly {
     policy: FragmentPolicy,
-    first_frame: u64,
-    first_ordinal: u32,
+    /// Its number among all that were begun.
+    begun: u64,
     first_watermark: Timestamp,
     /// Protocol and header length of the fragment at offset 0.
     head: Option<(u8, u32)>,
@@ -88,11 +88,10 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    pub(super) fn new(first: &Fragment, policy: FragmentPolicy) -> Assembly {
+    pub(super) fn new(first: &Fragment, begun: u64, policy: FragmentPolicy) -> Assembly {
         Assembly {
             policy,
-            first_frame: first.frame,
-            first_ordinal: first.ordinal,
+            begun,
             first_watermark: first.watermark,
             head: None,
             end: None,
@@ -106,9 +105,9 @@ impl Assembly {
         }
     }
 
-    /// Frame of the first fragment, and its place there.
-    pub(super) fn first(&self) -> (u64, u32) {
-        (self.first_frame, self.first_ordinal)
+    /// Its number among all that were begun, from 1: the order of first fragments.
+    pub(super) const fn begun(&self) -> u64 {
+        self.begun
     }
 
     /// Fragments held.

@@ -318,6 +318,50 @@ fn sweeping_drops_the_stale_and_then_the_oldest() {
 }
 
 #[test]
+fn datagrams_that_one_frame_begins_inside_others_are_given_up_in_its_order() {
+    let mut run = Run::default();
+    let mut decoder = Decoder::default();
+    let mut input = Vec::new();
+    for id in 1..=16u16 {
+        // Each inner fragment comes in two outer ones, and its datagram stays incomplete.
+        let inner = piece(id, 0, 24);
+        for (start, end) in [(0, 16), (16, inner.len())] {
+            let bytes = &inner[start..end];
+            let from = u16::try_from(start).unwrap();
+            let packet = ipv4_fragment(4, 100 + id, from, end < inner.len(), bytes);
+            let frame = RawFrame {
+                at: InputPos::new(0, input.len() as u64),
+                ..raw(101, &packet)
+            };
+            decoder.frame(&frame, 1, frame.ts, &mut run);
+            input.extend_from_slice(&packet);
+        }
+    }
+    let in_one_frame: Vec<Fragment> = (0..)
+        .zip(run.fragments)
+        .map(|(ordinal, fragment)| Fragment {
+            ordinal,
+            ..fragment
+        })
+        .collect();
+    // Tables are seeded at random each: a few of them show any order but the frame's own.
+    for backwards in [false, true, false, true] {
+        let table = FragmentTable::new(TIMEOUT, PolicyMap::default());
+        let mut handed_in = in_one_frame.clone();
+        if backwards {
+            handed_in.reverse();
+        }
+        table.add(handed_in);
+        table.complete(1, &input[..], &mut decoder);
+        table.sweep_to(Timestamp::NONE, 8);
+        assert_eq!(table.stats().over_limit, 8);
+        let mut left: Vec<u32> = table.slots.iter().map(|slot| slot.key().id).collect();
+        left.sort_unstable();
+        assert_eq!(left, (9..=16).collect::<Vec<u32>>());
+    }
+}
+
+#[test]
 fn fragments_that_lie_in_no_file_are_held_up_to_a_bound() {
     const LEN: u32 = 65_528;
     const COUNT: u16 = 5000;

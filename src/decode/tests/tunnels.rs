@@ -406,7 +406,7 @@ fn a_decompression_bomb_is_refused() {
 
 /// A packet of a few hundred bytes that grows to a full one.
 fn bomb() -> Vec<u8> {
-    let grown = tcp(&[], &[b'a'; 65_000]);
+    let grown = tcp(&[], &vec![b'a'; 65_000]);
     let compressed = miniz_oxide::deflate::compress_to_vec(&grown, 9);
     ipv4(108, &cat![[6, 0, 0, 2], compressed])
 }
