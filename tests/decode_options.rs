@@ -442,6 +442,56 @@ fn tunnels_are_flows_of_their_own_where_they_are_tracked() {
     assert_eq!(tunnels, wanted.map(|text| text.map(str::to_owned)));
 }
 
+#[test]
+fn tunnels_are_looked_for_on_ports_that_the_user_names() {
+    let inside = |tunnel: fn(u8, &[u8]) -> Vec<u8>, at: usize, port: u16| {
+        conversation(b"ask", b"answer")
+            .iter()
+            .map(|(_, packet)| {
+                let mut outer = tunnel(7, &frame(packet, Link::default())[at..]);
+                // The destination, behind Ethernet and IP.
+                outer[36..38].copy_from_slice(&port.to_be_bytes());
+                outer
+            })
+            .collect::<Vec<_>>()
+    };
+    let geneve = |vni: u8, inner: &[u8]| {
+        let mut outer = vxlan(vni, inner);
+        // No options, Ethernet (RFC 8926, 3.4), behind Ethernet, IP and UDP.
+        outer[42..46].copy_from_slice(&[0, 0, 0x65, 0x58]);
+        outer
+    };
+    for (frames, name, column) in [
+        (inside(vxlan, 0, 14_789), "vxlan=14789", "vxlan:7"),
+        (inside(geneve, 0, 14_790), "geneve=14790", "geneve:7"),
+        (inside(gtp, 14, 14_791), "gtp=14791", "gtp:0x7"),
+    ] {
+        let (_, results, _scratch) = reassemble(&frames, &["--payload", "none"]);
+        assert!(results.flows.is_empty());
+        assert_eq!(results.manifest["config"]["tunnel_ports"], json!([]));
+        for args in [
+            vec!["--tunnel-port", name],
+            vec!["--tunnel-port", "lisp=9,mpls=9", "--tunnel-port", name],
+        ] {
+            let (_, results, _scratch) = reassemble(&frames, &args);
+            are_whole(&results, 1);
+            let tunnel = results.flows[0].text("tunnel");
+            assert_eq!(tunnel.as_deref(), Some(column));
+            let ports = results.manifest["config"]["tunnel_ports"].as_array();
+            assert!(ports.unwrap().contains(&json!(name)));
+        }
+    }
+    for (wrong, reason) in [
+        ("vxlan", "names no port; write for example vxlan=14789"),
+        ("vxlan=0", "'0' is no UDP port from 1 to 65535"),
+        ("ssh=22", "no tunnel 'ssh'; there are vxlan"),
+    ] {
+        let output = run(["in.pcap", "--out", "out", "--tunnel-port", wrong]);
+        assert_eq!(output.status, Some(2));
+        assert!(output.stderr.contains(reason), "{}", output.stderr);
+    }
+}
+
 /// A capture that others made, of one conversation outside VLANs, in one, and in one within
 /// another: each is whole.
 #[test]

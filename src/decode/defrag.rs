@@ -59,6 +59,10 @@ pub struct Fragment {
     pub frame: u64,
     /// Its place among the fragments of its frame, from 0.
     pub ordinal: u32,
+    /// It is no fragment, but a whole packet whose payload is compressed.
+    pub is_whole: bool,
+    /// See [`Datagram::has_final_addresses`].
+    pub has_final_addresses: bool,
     /// Its frame holds nothing else, so its fate is the frame's.
     pub sole: bool,
     /// When its frame was captured.
@@ -97,6 +101,9 @@ pub struct Datagram {
     pub watermark: Timestamp,
     /// That frame holds nothing else.
     pub sole: bool,
+    /// The addresses of its last fragment are those that checksums cover: no stops of a source route are
+    /// left, and no mobile node's home address stands elsewhere.
+    pub has_final_addresses: bool,
     /// Layers around it.
     pub depth: u8,
     /// The protocol of its payload; in IPv6 maybe another extension header.
@@ -161,6 +168,8 @@ pub struct FragmentStats {
 #[derive(Debug)]
 pub struct FragmentTable {
     slots: DashMap<FragmentKey, Slot, RandomState>,
+    /// Compressed packets that were handed in and not yet looked at.
+    whole: Mutex<Vec<Fragment>>,
     timeout: i64,
     policies: PolicyMap<FragmentPolicy>,
     /// Also held while datagrams are put together, so that only one thread at a time does it.
@@ -200,6 +209,7 @@ impl FragmentTable {
     pub fn new(timeout: i64, policies: PolicyMap<FragmentPolicy>) -> FragmentTable {
         FragmentTable {
             slots: DashMap::with_hasher(RandomState::default()),
+            whole: Mutex::default(),
             timeout,
             policies,
             ledger: Mutex::default(),
@@ -209,9 +219,17 @@ impl FragmentTable {
     /// Hands fragments in. Their frame numbers must be those of the whole input. May be called for
     /// several chunks at once and in any order.
     pub fn add(&self, fragments: impl IntoIterator<Item = Fragment>) {
+        let mut whole = Vec::new();
         for fragment in fragments {
+            if fragment.is_whole {
+                whole.push(fragment);
+                continue;
+            }
             let mut slot = self.slots.entry(fragment.key.clone()).or_default();
             slot.fresh.push(fragment);
+        }
+        if !whole.is_empty() {
+            self.whole().append(&mut whole);
         }
     }
 
@@ -225,20 +243,43 @@ impl FragmentTable {
         source: &(impl PayloadSource + ?Sized),
         decoder: &mut Decoder,
     ) -> Vec<Pieced> {
+        self.complete_within(usize::MAX, through, source, decoder).0
+    }
+
+    /// The same, but no more frames are looked at once the [owned bytes](Decoder::owned) of `decoder` have
+    /// reached `limit`. Then the last frame that was looked at is told, and what is behind it waits for
+    /// the next call.
+    pub fn complete_within(
+        &self,
+        limit: usize,
+        through: u64,
+        source: &(impl PayloadSource + ?Sized),
+        decoder: &mut Decoder,
+    ) -> (Vec<Pieced>, Option<u64>) {
         let mut ledger = self.lock();
-        let mut fresh = Vec::new();
+        let is_due = |fragment: &mut Fragment| fragment.frame <= through;
+        let mut fresh: Vec<Fragment> = self.whole().extract_if(.., is_due).collect();
         for mut slot in self.slots.iter_mut() {
-            fresh.extend(
-                slot.fresh
-                    .extract_if(.., |fragment| fragment.frame <= through),
-            );
+            fresh.extend(slot.fresh.extract_if(.., is_due));
         }
         // Latest first, so that the next is popped off the end.
         fresh.sort_by_key(|fragment| std::cmp::Reverse((fragment.frame, fragment.ordinal)));
         let mut pieced = Vec::new();
         let mut found = Found::default();
+        let mut frame = None;
         while let Some(fragment) = fresh.pop() {
-            match self.take_up(fragment, source, &mut ledger) {
+            if frame.is_some_and(|frame| frame < fragment.frame) && decoder.owned() >= limit {
+                fresh.push(fragment);
+                self.add(fresh);
+                return (pieced, frame);
+            }
+            frame = Some(fragment.frame);
+            let taken = if fragment.is_whole {
+                Some(Ok(Datagram::of_whole(fragment, source)))
+            } else {
+                self.take_up(fragment, source, &mut ledger)
+            };
+            match taken {
                 Some(Ok(datagram)) => {
                     found.ordinal = if datagram.sole { 0 } else { PIECED_ORDINAL };
                     decoder.datagram(&datagram, &mut found);
@@ -252,7 +293,12 @@ impl FragmentTable {
                 None => {}
             }
         }
-        pieced
+        (pieced, None)
+    }
+
+    /// A list is whole after every change, so a panic elsewhere does not spoil it.
+    fn whole(&self) -> MutexGuard<'_, Vec<Fragment>> {
+        self.whole.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take_up(
@@ -363,6 +409,26 @@ impl FragmentTable {
         let mut stats = self.stats();
         stats.incomplete_at_end += incomplete as u64;
         stats
+    }
+}
+
+impl Datagram {
+    /// A packet that came in one piece.
+    fn of_whole(packet: Fragment, source: &(impl PayloadSource + ?Sized)) -> Datagram {
+        Datagram {
+            bytes: packet.payload.bytes(source).into(),
+            key: packet.key,
+            frame: packet.frame,
+            ts: packet.ts,
+            watermark: packet.watermark,
+            sole: packet.sole,
+            has_final_addresses: packet.has_final_addresses,
+            depth: packet.depth,
+            protocol: packet.protocol,
+            header_len: packet.header_len,
+            truncated: packet.missing,
+            frames: packet.frames,
+        }
     }
 }
 

@@ -84,9 +84,10 @@ impl Announced {
         Some(match ethertype {
             ethertype::IPV4 => Announced::Layer(NextLayer::Ipv4),
             ethertype::IPV6 => Announced::Layer(NextLayer::Ipv6),
-            ethertype::VLAN | ethertype::SERVICE_VLAN => Announced::Tag(Tag::Vlan),
-            // QinQ types from before IEEE 802.1ad gave one.
-            0x9100 | 0x9200 | 0x9300 => Announced::Tag(Tag::Vlan),
+            // The last three are QinQ types from before IEEE 802.1ad gave one.
+            ethertype::VLAN | ethertype::SERVICE_VLAN | 0x9100 | 0x9200 | 0x9300 => {
+                Announced::Tag(Tag::Vlan)
+            }
             // Both virtual interfaces; path, size and sequence number (IEC 62439-3).
             ethertype::VN_TAG | ethertype::HSR => Announced::Tag(Tag::Skipped(4)),
             // Version, length, option and security group; priority and both ports (IEEE 802.1BR, 7).

@@ -47,8 +47,7 @@ impl<S: DecodeSink> Walk<'_, S> {
                 self.juniper_protocol(u32::from(u16::from_le_bytes([p0, p1])), cursor)
             }
             link::JUNIPER_ATM1 => self.behind_cookie(&[4], cursor),
-            link::JUNIPER_ATM2 => self.behind_cookie(&[8], cursor),
-            link::JUNIPER_MONITOR => self.behind_cookie(&[8], cursor),
+            link::JUNIPER_ATM2 | link::JUNIPER_MONITOR => self.behind_cookie(&[8], cursor),
             link::JUNIPER_VP => self.behind_cookie(&[18], cursor),
             // Shorter where the packet leaves.
             link::JUNIPER_SERVICES => self.behind_cookie(&[8, 12, 16], cursor),
@@ -89,11 +88,17 @@ impl<S: DecodeSink> Walk<'_, S> {
             }
             match inner.peek() {
                 Some([0xaa, 0xaa, 0x03] | [0xfe, 0xfe, 0x03]) => return self.llc(inner),
-                Some([0xff, 0x03, _]) => return self.ppp(inner),
-                // PPP's numbers for IPv4, ISO, IPv6 and MPLS, and its control protocols.
-                Some([0x00, 0x21 | 0x23 | 0x3d | 0x57, _] | [0x02, 0x81 | 0x83, _])
-                | Some([0x80, 0x21 | 0x23 | 0x57, _] | [0xc0, 0x21 | 0x23, _])
-                | Some([0x82, 0x81, _] | [0xc2, 0x23, _]) => return self.ppp(inner),
+                // Address and control, or at once PPP's numbers for IPv4, ISO, IPv6 and MPLS, and its
+                // control protocols.
+                Some(
+                    [0xff, 0x03, _]
+                    | [0x00, 0x21 | 0x23 | 0x3d | 0x57, _]
+                    | [0x02, 0x81 | 0x83, _]
+                    | [0x80, 0x21 | 0x23 | 0x57, _]
+                    | [0xc0, 0x21 | 0x23, _]
+                    | [0x82, 0x81, _]
+                    | [0xc2, 0x23, _],
+                ) => return self.ppp(inner),
                 Some([0x03, _, _]) => return self.multiprotocol(inner),
                 _ => {}
             }

@@ -321,7 +321,7 @@ impl<S: DecodeSink> Walk<'_, S> {
         while packet.is_none() || cursor.len() >= 4 {
             let &[l0, l1, t0, t1] = cursor.take::<4>(LAYER)?;
             // Types are below 64, so their byte is told from the one whose upper two bits are flags.
-            let (length, kind) = if t1 & 0x3f == 0 {
+            let (length, kind) = if t1.trailing_zeros() >= 6 {
                 (u16::from_le_bytes([l0, l1]), t0)
             } else {
                 (be16(l0, l1), t1)

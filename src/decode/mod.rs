@@ -15,7 +15,7 @@
 //! | `wifi.rs`, `radio.rs` | IEEE 802.11, and radiotap, AVS, Prism, PPI in front of it |
 //! | `juniper.rs` | the headers of Juniper's routers |
 //! | `mpls.rs` | MPLS and Ethernet pseudowires |
-//! | `ip.rs` | IPv4, IPv6, extension headers, dispatch by IP protocol |
+//! | `ip.rs`, `ip_options.rs` | IPv4, IPv6, extension headers, dispatch by IP protocol |
 //! | `ipcomp.rs` | IP payload compression |
 //! | `gre.rs`, `udp.rs` | GRE with ERSPAN, and tunnels over UDP |
 //! | `capwap.rs`, `tzsp.rs` | CAPWAP, and TaZmen sniffer protocol |
@@ -34,6 +34,7 @@ pub mod encapsulation;
 mod ethernet;
 mod gre;
 mod ip;
+mod ip_options;
 mod ipcomp;
 mod juniper;
 mod lan;
@@ -70,7 +71,8 @@ pub use walk::parts_of;
 pub trait DecodeSink {
     /// A TCP segment.
     fn segment(&mut self, segment: Segment);
-    /// A piece of an IP datagram; a [`FragmentTable`] puts the datagram together.
+    /// A piece of an IP datagram, or a packet whose payload is compressed; a [`FragmentTable`] puts
+    /// the datagram together, or decompresses it.
     fn fragment(&mut self, fragment: Fragment);
 }
 
@@ -82,6 +84,10 @@ pub struct Decoder {
     stats: DecodeStats,
     /// The encapsulation under construction; kept so that its list is allocated once.
     scratch: Encapsulation,
+    /// The frame that completed the last datagram, and bytes that compressed packets of it have grown to.
+    inflated: (u64, usize),
+    /// Bytes of datagrams and of what was decompressed in them.
+    owned: usize,
 }
 
 impl Decoder {
@@ -126,6 +132,7 @@ impl Decoder {
             outermost: true,
             sole: true,
             fragments: 0,
+            inflated: &mut self.inflated.1,
         };
         let outcome = walk.link(frame.link, cursor);
         self.stats.frame(outcome);
@@ -146,8 +153,12 @@ impl Decoder {
                 .saturating_add(datagram.truncated),
             header_len: datagram.header_len,
             id: u16::try_from(datagram.key.id).unwrap_or(0),
-            has_final_addresses: true,
+            has_final_addresses: datagram.has_final_addresses,
         };
+        if self.inflated.0 != datagram.frame {
+            self.inflated = (datagram.frame, 0);
+        }
+        let before = self.inflated.1;
         let cut = usize::try_from(datagram.truncated).unwrap_or(usize::MAX);
         let cursor = Cursor::new(&datagram.bytes, cut);
         let mut walk = Walk {
@@ -165,8 +176,10 @@ impl Decoder {
             outermost: false,
             sole: datagram.sole,
             fragments: 0,
+            inflated: &mut self.inflated.1,
         };
         let outcome = walk.ip_payload(ip, datagram.protocol, cursor);
+        self.owned += datagram.bytes.len() + (self.inflated.1 - before);
         if datagram.sole {
             self.stats.resolve(outcome);
         }
@@ -184,6 +197,12 @@ impl Decoder {
             self.stats
                 .resolve(Err(stop(layer, Reason::OverlappingFragments)));
         }
+    }
+
+    /// Bytes of all datagrams so far and of what was decompressed in them: as much as segments of theirs
+    /// may keep in memory.
+    pub fn owned(&self) -> usize {
+        self.owned
     }
 
     /// The counts so far.

@@ -109,6 +109,8 @@ named! {
         BadChecksum => "bad_checksum",
         /// The fragments of a datagram overlap, and such datagrams are to be dropped.
         OverlappingFragments => "overlapping_fragments",
+        /// Compressed packets of one frame that would grow beyond all bounds.
+        OverLimit => "over_limit",
         /// More layers than this program follows.
         TooDeep => "too_deep",
         /// The payload is encrypted.

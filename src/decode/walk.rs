@@ -6,7 +6,7 @@ use super::DecodeSink;
 use super::cursor::{Cursor, stop};
 use super::defrag::{Fragment, FragmentKey};
 use super::encapsulation::EncapsulationTable;
-use super::ip::Ip;
+use super::ip::{Ip, protocol};
 use super::stats::{DecodeStats, Layer, Reason, Undecoded};
 use crate::config::{ChecksumMode, DecodeConfig, FRAME_COPIES};
 use crate::model::{Encapsulation, FrameRef, InputPos, Payload, RawFrame, Timestamp, Tunnel};
@@ -52,8 +52,10 @@ pub(super) struct Walk<'w, S> {
     pub(super) outermost: bool,
     /// The frame holds this one packet, so that packet decides how the frame is counted.
     pub(super) sole: bool,
-    /// Fragments of this frame so far.
+    /// Fragments and compressed packets of this frame so far.
     pub(super) fragments: u32,
+    /// Bytes that compressed packets of this frame have grown to.
+    pub(super) inflated: &'w mut usize,
 }
 
 impl<S: DecodeSink> Walk<'_, S> {
@@ -95,7 +97,25 @@ impl<S: DecodeSink> Walk<'_, S> {
 
     /// Hands a piece of a datagram to the sink.
     pub(super) fn emit_fragment(&mut self, ip: &Ip, piece: &Piece, cursor: Cursor<'_>) {
+        self.emit(ip, piece, false, cursor);
+    }
+
+    /// Hands a packet to the sink whose payload is compressed; the cursor is where its IP header ends.
+    pub(super) fn emit_compressed(&mut self, ip: &Ip, cursor: Cursor<'_>) {
+        let piece = Piece {
+            id: u32::from(ip.id),
+            protocol: protocol::IPCOMP,
+            header_len: ip.header_len,
+            offset: 0,
+            more: false,
+        };
+        self.emit(ip, &piece, true, cursor);
+    }
+
+    fn emit(&mut self, ip: &Ip, piece: &Piece, is_whole: bool, cursor: Cursor<'_>) {
         let fragment = Fragment {
+            is_whole,
+            has_final_addresses: ip.has_final_addresses,
             key: FragmentKey {
                 encapsulation: self.encapsulation.clone(),
                 source: ip.source,

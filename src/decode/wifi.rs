@@ -156,7 +156,9 @@ fn skip_mesh_control(cursor: &mut Cursor<'_>) -> Result<(), Undecoded> {
 /// its second say which way a data frame goes; in a data frame through an access point one is set.
 fn control_of(cursor: Cursor<'_>) -> Option<[u8; 2]> {
     match *cursor.peek::<2>()? {
-        [flags, kind] if flags & 0x03 != 0 && kind & 0x03 == 0 => Some([kind, flags]),
+        [flags, kind] if kind.trailing_zeros() >= 2 && flags.trailing_zeros() < 2 => {
+            Some([kind, flags])
+        }
         control => Some(control),
     }
 }

@@ -1,6 +1,7 @@
 //! A batch: chunks decoded in parallel, and joined in capture order.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use rayon::prelude::*;
 
@@ -20,6 +21,12 @@ pub(super) struct DecodedBatch<'input> {
     /// Bytes of all files up to its end.
     pub(super) bytes_done: u64,
 }
+
+/// Bytes that datagrams of one part of a batch may have, those included to which compressed packets grow:
+/// as many as a batch has of the capture. The rest of the batch waits until the shards have taken these, so
+/// that memory does not grow with what packets grow to. A frame is never divided. Where a part ends does not
+/// change the output.
+const OWNED_BYTES: usize = 64 << 20;
 
 /// The end of an epoch: after this frame, timeouts are looked for and rows are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,9 +53,25 @@ pub(super) struct JoinedChunk {
     pub(super) encapsulations: EncapsulationTable,
     /// Epochs that end in it.
     pub(super) epochs: Vec<EpochEnd>,
+    /// How many of those the fragments have been swept for.
+    swept: usize,
+    /// The shards have had its frames up to here.
+    pub(super) after: u64,
+    /// They may have its frames up to here now.
+    pub(super) through: u64,
 }
 
 impl JoinedChunk {
+    /// The number of its last frame.
+    fn last_frame(&self) -> u64 {
+        self.first_frame + self.chunk.count
+    }
+
+    /// A part of it waits for the next turn.
+    pub(super) fn goes_on(&self) -> bool {
+        self.through < self.last_frame()
+    }
+
     /// The watermark at a frame, numbered within the chunk, for which the chunk alone says `local`.
     pub(super) fn watermark_at(&self, frame: u64, local: Timestamp) -> Timestamp {
         let local = if frame == self.chunk.count {
@@ -60,13 +83,25 @@ impl JoinedChunk {
     }
 }
 
-/// A batch in its place: ready for the shards.
+/// A batch in its place: ready for the shards, part by part.
 pub(super) struct JoinedBatch<'input> {
     inputs: &'input Inputs,
     windows: Windows<'input>,
+    /// Those that the shards may have now.
     pub(super) chunks: Vec<JoinedChunk>,
+    /// Those whose datagrams have not been put together.
+    waiting: VecDeque<JoinedChunk>,
+    /// Some datagram may be completed in it.
+    has_fragments: bool,
     /// Bytes of all files up to its end.
     pub(super) bytes_done: u64,
+}
+
+impl JoinedBatch<'_> {
+    /// Whether something is left for [`Join::go_on`].
+    pub(super) fn goes_on(&self) -> bool {
+        !self.waiting.is_empty() || self.chunks.last().is_some_and(JoinedChunk::goes_on)
+    }
 }
 
 /// Nearly all payload lies in the batch itself, where it need not be read again; what came before is
@@ -131,16 +166,33 @@ impl Join {
             .par_iter_mut()
             .map(|chunk| hand_in_fragments(table, chunk))
             .collect();
-        // Where no fragment was handed in there is nothing to complete.
-        let has_fragments = handed_in.contains(&true);
-        for chunk in &mut joined {
-            self.complete_datagrams(inputs, chunk, has_fragments);
-        }
-        JoinedBatch {
+        let mut batch = JoinedBatch {
             inputs,
             windows,
-            chunks: joined,
+            chunks: Vec::new(),
+            waiting: joined.into(),
+            // Where no fragment was handed in there is nothing to complete.
+            has_fragments: handed_in.contains(&true),
             bytes_done,
+        };
+        self.go_on(&mut batch);
+        batch
+    }
+
+    /// Makes the next part of a batch ready; the shards are done with what was ready before.
+    pub(super) fn go_on(&mut self, batch: &mut JoinedBatch<'_>) {
+        let halfway = batch.chunks.pop().filter(JoinedChunk::goes_on);
+        batch.chunks.clear();
+        if let Some(mut chunk) = halfway {
+            chunk.after = chunk.through;
+            batch.waiting.push_front(chunk);
+        }
+        let mut room = OWNED_BYTES;
+        while room > 0
+            && let Some(mut chunk) = batch.waiting.pop_front()
+        {
+            self.complete_datagrams(batch.inputs, &mut chunk, batch.has_fragments, &mut room);
+            batch.chunks.push(chunk);
         }
     }
 
@@ -173,35 +225,49 @@ impl Join {
             defragmented: Vec::new(),
             encapsulations: EncapsulationTable::default(),
             epochs,
+            swept: 0,
+            after: first_frame,
+            through: first_frame,
         }
     }
 
-    /// Puts together the datagrams that a chunk's frames complete. Fragments of all chunks of the
-    /// batch have been handed in.
+    /// Puts together the datagrams that a chunk's frames complete, or as many as there is `room` for.
+    /// Fragments of all chunks of the batch have been handed in.
     fn complete_datagrams(
         &mut self,
         inputs: &Inputs,
         joined: &mut JoinedChunk,
         has_fragments: bool,
+        room: &mut usize,
     ) {
         let mut decoder = Decoder::new(self.config.clone());
         let mut completed = Vec::new();
-        let last_frame = joined.first_frame + joined.chunk.count;
-        for epoch in &joined.epochs {
+        loop {
+            let epoch = joined.epochs.get(joined.swept);
+            joined.through = epoch.map_or(joined.last_frame(), |epoch| epoch.frame);
             if has_fragments {
-                completed.extend(self.fragments.complete(epoch.frame, inputs, &mut decoder));
+                let (datagrams, stopped) =
+                    self.fragments
+                        .complete_within(*room, joined.through, inputs, &mut decoder);
+                completed.extend(datagrams);
+                if let Some(frame) = stopped {
+                    joined.through = frame;
+                    break;
+                }
             }
+            let Some(epoch) = epoch else { break };
             self.fragments.sweep(epoch.watermark);
+            joined.swept += 1;
         }
-        if has_fragments {
-            completed.extend(self.fragments.complete(last_frame, inputs, &mut decoder));
-        }
+        *room = room.saturating_sub(decoder.owned());
         let (encapsulations, decode) = decoder.finish();
         self.decode.merge(&decode);
         joined.encapsulations = encapsulations;
-        if !completed.is_empty() {
-            joined.defragmented = vec![Vec::new(); SHARDS];
-        }
+        joined.defragmented = if completed.is_empty() {
+            Vec::new()
+        } else {
+            vec![Vec::new(); SHARDS]
+        };
         let seed = *joined.chunk.buckets.seed();
         let mut last = (0, 0);
         for mut pieced in completed {

@@ -201,7 +201,14 @@ impl Run<'_> {
         let mut epoch = 0;
         while let Some(batch) = ahead.take() {
             let interrupted = !source.is_at_end() && control.interrupted.load(Ordering::Relaxed);
-            let joined = self.join.join(inputs, batch);
+            let mut joined = self.join.join(inputs, batch);
+            while joined.goes_on() {
+                let written = work(&mut self.workers, &joined).inspect_err(|_| inputs.stop());
+                self.check_input()?;
+                written?;
+                self.hand_over();
+                self.join.go_on(&mut joined);
+            }
             let (workers, tables) = (&mut self.workers, &mut self.tables);
             let (written, (decoded, tabled)) = rayon::join(
                 // Nothing that is yet to arrive is waited for after an error.

@@ -1,6 +1,6 @@
 //! One shard at work: its reassembler, its payload writer, and the rows it has to hand over.
 
-use super::batch::{JoinedBatch, JoinedChunk};
+use super::batch::{EpochEnd, JoinedBatch, JoinedChunk};
 use crate::config::{EPOCH_FRAMES, ReassemblyConfig};
 use crate::decode::{Pieced, parts_of};
 use crate::model::segment::PIECED_ORDINAL;
@@ -12,6 +12,7 @@ use crate::output::{
 };
 use crate::reassembly::event::{EventSink, StreamData};
 use crate::reassembly::{Arrival, Reassembler, ReassemblyStats};
+use crate::shard::Bucket;
 
 /// Rows that became final in one epoch.
 #[derive(Debug, Default)]
@@ -178,19 +179,22 @@ impl Worker {
             .into_iter()
             .flatten()
             .peekable();
-        let mut epochs = joined.epochs.iter().peekable();
+        let is_due =
+            |epoch: &&EpochEnd| epoch.frame > joined.after && epoch.frame <= joined.through;
+        let mut epochs = joined.epochs.iter().filter(is_due).peekable();
         let mut parts = Vec::new();
         loop {
             let next_whole = whole
                 .peek()
-                .map(|segment| segment.frame + joined.first_frame);
+                .map(|segment| segment.frame + joined.first_frame)
+                .filter(|&frame| frame <= joined.through);
             let next_pieced = pieced.peek().map(|pieced| pieced.segment.frame);
             let next = [next_whole, next_pieced].into_iter().flatten().min();
             while let Some(epoch) = epochs.next_if(|epoch| next.is_none_or(|at| at > epoch.frame)) {
                 self.core.sweep(epoch.watermark, source, &mut self.sink);
                 self.sink.epoch = epoch.frame / EPOCH_FRAMES;
             }
-            let Some(frame) = next else { return };
+            let Some(frame) = next else { break };
             let arrival = if next_whole == Some(frame)
                 && let Some(segment) = whole.next()
             {
@@ -215,9 +219,14 @@ impl Worker {
                     frames: carried(frames, segment.ordinal, &mut parts),
                 }
             } else {
-                return;
+                break;
             };
             self.core.segment(arrival, source, &mut self.sink);
+        }
+        if joined.goes_on() {
+            let mut rest = Bucket::default();
+            whole.for_each(|segment| rest.push(segment.clone()));
+            joined.chunk.buckets.put_back(self.shard, rest);
         }
     }
 }

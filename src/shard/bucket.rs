@@ -45,6 +45,13 @@ impl Buckets {
         std::mem::take(&mut *bucket.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Puts those of a shard back that it has not come to.
+    pub fn put_back(&self, shard: usize, rest: Bucket) {
+        if let Some(bucket) = self.shards.get(shard) {
+            *bucket.lock().unwrap_or_else(PoisonError::into_inner) = rest;
+        }
+    }
+
     /// Takes the fragments out, in capture order.
     pub fn take_fragments(&mut self) -> Vec<Fragment> {
         std::mem::take(&mut self.fragments)

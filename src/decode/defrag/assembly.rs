@@ -254,6 +254,7 @@ impl Assembly {
             ts: last.ts,
             watermark: last.watermark,
             sole: last.sole,
+            has_final_addresses: last.has_final_addresses,
             depth: last.depth,
             protocol,
             header_len,

@@ -2,8 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use crate::config::{ChecksumMode, DecodeConfig};
-use crate::decode::{DecodeSink, DecodeStats, Decoder, EncapsulationTable, Fragment};
+use crate::config::{ChecksumMode, DecodeConfig, PolicyMap};
+use crate::decode::{
+    DecodeSink, DecodeStats, Decoder, EncapsulationTable, Fragment, FragmentTable,
+};
 use crate::model::{InputPos, LinkType, RawFrame, Segment, TimeUnit, Timestamp};
 
 pub(in crate::decode) const TEXT: &[u8] = b"hello";
@@ -160,6 +162,15 @@ pub(in crate::decode) fn decode_by(config: DecodeConfig, frame: &RawFrame<'_>) -
     let mut run = Run::default();
     let mut decoder = Decoder::new(config);
     decoder.frame(frame, 1, Timestamp::from_ns(6), &mut run);
+    let whole: Vec<Fragment> = run
+        .fragments
+        .extract_if(.., |packet| packet.is_whole)
+        .collect();
+    let table = FragmentTable::new(0, PolicyMap::default());
+    table.add(whole);
+    let completed = table.complete(1, frame.data, &mut decoder);
+    run.segments
+        .extend(completed.into_iter().map(|pieced| pieced.segment));
     (run.table, run.stats) = decoder.finish();
     assert_eq!(run.stats.frames, 1);
     assert!(run.stats.is_balanced());

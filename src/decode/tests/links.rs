@@ -48,31 +48,6 @@ fn plain_links() -> Vec<(u16, Vec<u8>)> {
         (239, nflog_be),
         (226, ipnet),
         (149, pktap.clone()),
-        (181, cat![b"MGC\x00", [0x0f, 0, 8, 0]]),
-        (
-            167,
-            cat![
-                b"MGC\x01",
-                ethernet(0x8864, &[0x11, 0, 0, 1, 0, 47, 0, 0x21])
-            ],
-        ),
-        (168, cat![b"MGC\x01", [8, 0]]),
-        (179, cat![b"MGC\x00", [0xff, 3, 0, 0x21]]),
-        (180, cat![b"MGC\x00", [0x18, 0x41, 3, 0xcc]]),
-        (133, cat![b"MGC\x00", [2, 0, 0, 0]]),
-        (137, cat![b"MGC\x00", [0; 4], snap(0x0800, &[])]),
-        (135, cat![b"MGC\x00", [0; 8], ethernet(0x0800, &[])]),
-        (135, cat![b"MGC\x01", [0; 8]]),
-        (136, cat![b"MGC\x01", [0; 16]]),
-        (164, cat![b"MGC\x01", [0; 8]]),
-        (183, cat![b"MGC\x01", [0; 18]]),
-        (130, cat![b"MGC\x01", [0x54, 0, 0, 0], [0, 0x21]]),
-        (131, cat![b"MGC\x01", [0x47, 0, 0, 0, 0, 0, 0, 0]]),
-        (134, cat![b"MGC\x01", [0x80, 0], [3, 0xcc]]),
-        (
-            130,
-            cat![b"MGC\x82", [0, 3, 1, 2, 3], [200, 0, 0, 0], [0, 0x21]],
-        ),
         (109, enc),
         (117, pflog),
         (192, ppi_raw.to_vec()),
@@ -99,8 +74,6 @@ fn plain_links() -> Vec<(u16, Vec<u8>)> {
         (240, cat![[0; 4], ethernet(0x0800, &[])]),
         (241, cat![[0; 12], ethernet(0x0800, &[])]),
         (274, cat![[0x55; 7], [0xd5], ethernet(0x0800, &[])]),
-        (178, cat![b"MGC\x00", ethernet(0x0800, &[])]),
-        (178, cat![b"MGC\x82", [0, 3, 1, 2, 3], [2, 0, 0, 0]]),
         (284, cat![[0; 12], [0x40, 0, 0, 0], [8, 0]]),
         (
             285,
@@ -109,6 +82,39 @@ fn plain_links() -> Vec<(u16, Vec<u8>)> {
         (281, cat![[0; 12], [0, 0, 0, 0], [8, 0]]),
         (282, cat![[0; 4], ethernet(0x0800, &[])]),
         (1, snap_in_ethernet()),
+    ]
+}
+
+/// Headers of Juniper's routers that come straight before an IPv4 packet.
+fn juniper_links() -> Vec<(u16, Vec<u8>)> {
+    vec![
+        (181, cat![b"MGC\x00", [0x0f, 0, 8, 0]]),
+        (
+            167,
+            cat![
+                b"MGC\x01",
+                ethernet(0x8864, &[0x11, 0, 0, 1, 0, 47, 0, 0x21])
+            ],
+        ),
+        (168, cat![b"MGC\x01", [8, 0]]),
+        (179, cat![b"MGC\x00", [0xff, 3, 0, 0x21]]),
+        (180, cat![b"MGC\x00", [0x18, 0x41, 3, 0xcc]]),
+        (133, cat![b"MGC\x00", [2, 0, 0, 0]]),
+        (137, cat![b"MGC\x00", [0; 4], snap(0x0800, &[])]),
+        (135, cat![b"MGC\x00", [0; 8], ethernet(0x0800, &[])]),
+        (135, cat![b"MGC\x01", [0; 8]]),
+        (136, cat![b"MGC\x01", [0; 16]]),
+        (164, cat![b"MGC\x01", [0; 8]]),
+        (183, cat![b"MGC\x01", [0; 18]]),
+        (130, cat![b"MGC\x01", [0x54, 0, 0, 0], [0, 0x21]]),
+        (131, cat![b"MGC\x01", [0x47, 0, 0, 0, 0, 0, 0, 0]]),
+        (134, cat![b"MGC\x01", [0x80, 0], [3, 0xcc]]),
+        (
+            130,
+            cat![b"MGC\x82", [0, 3, 1, 2, 3], [200, 0, 0, 0], [0, 0x21]],
+        ),
+        (178, cat![b"MGC\x00", ethernet(0x0800, &[])]),
+        (178, cat![b"MGC\x82", [0, 3, 1, 2, 3], [2, 0, 0, 0]]),
     ]
 }
 
@@ -121,7 +127,7 @@ fn snap_in_ethernet() -> Vec<u8> {
 
 #[test]
 fn every_link_type_leads_to_the_packet() {
-    for (link, header) in plain_links() {
+    for (link, header) in plain_links().into_iter().chain(juniper_links()) {
         let name = link_type_name(link);
         assert_ne!(name, "unknown");
         let frame = cat![header, packet()];

@@ -404,6 +404,47 @@ fn a_decompression_bomb_is_refused() {
     assert_eq!(stats.undecoded(Undecoded { layer, reason }), 1);
 }
 
+/// A packet of a few hundred bytes that grows to a full one.
+fn bomb() -> Vec<u8> {
+    let grown = tcp(&[], &vec![b'a'; 65_000]);
+    let compressed = miniz_oxide::deflate::compress_to_vec(&grown, 9);
+    ipv4(108, &cat![[6, 0, 0, 2], compressed])
+}
+
+/// One aggregate of 802.11, and one that was itself compressed: whatever is in it, a frame grows to a
+/// mebibyte.
+#[test]
+fn what_the_packets_of_one_frame_grow_to_is_bounded() {
+    const BOUND: u32 = 1 << 20;
+    let part = || {
+        let body = snap(0x0800, &bomb());
+        let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+        let padding = vec![0; (14 + body.len()).next_multiple_of(4) - 14 - body.len()];
+        cat![[5; 12], length, body, padding]
+    };
+    let aggregate = cat![
+        [0x88, 2, 0, 0],
+        [1; 18],
+        [0x10, 0],
+        [0x80, 0],
+        (0..40).flat_map(|_| part()).collect::<Vec<u8>>()
+    ];
+    let inside = cat![[0, 0, 0x82, 0x10], aggregate];
+    let compressed = miniz_oxide::deflate::compress_to_vec(&inside, 9);
+    for (link, frame) in [
+        (105, aggregate),
+        (228, ipv4(108, &cat![[47, 0, 0, 2], compressed])),
+    ] {
+        let run = decode(&raw(link, &frame));
+        let grown: u32 = run
+            .segments
+            .iter()
+            .map(|segment| segment.payload.len())
+            .sum();
+        assert!((BOUND - 140_000..BOUND).contains(&grown), "{grown}");
+    }
+}
+
 #[test]
 fn nesting_is_bounded() {
     let mut frame = packet();
