@@ -166,7 +166,7 @@ impl<S: DecodeSink> Walk<'_, S> {
             return self.ethertype(field, cursor);
         }
         if field > 0 {
-            cursor.bound(usize::from(field));
+            self.bound_link(&mut cursor, usize::from(field));
         }
         self.llc(cursor)
     }

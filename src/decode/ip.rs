@@ -143,7 +143,7 @@ impl<S: DecodeSink> Walk<'_, S> {
         if total < header_len {
             return Err(stop(LAYER, Reason::BadLength));
         }
-        cursor.declare((total - header_len) as usize);
+        self.declare(&mut cursor, total - header_len);
         let ip = Ip {
             source: widen([s0, s1, s2, s3]),
             destination: widen([d0, d1, d2, d3]),
@@ -192,7 +192,7 @@ impl<S: DecodeSink> Walk<'_, S> {
             // 32 bits: too much to believe of a frame that is shorter.
             cursor.bound(declared as usize);
         } else {
-            cursor.declare(declared as usize);
+            self.declare(&mut cursor, declared);
         }
         let ip = Ip {
             source,

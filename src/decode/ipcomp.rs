@@ -61,8 +61,9 @@ impl<S: DecodeSink> Walk<'_, S> {
             .into();
         *self.inflated += bytes.len();
         let outer = mem::replace(&mut self.backing, Backing::Owned(Arc::clone(&bytes)));
+        let ends_at = mem::replace(&mut self.ends_at, usize::MAX);
         let outcome = self.ip_payload(ip, next, Cursor::new(&bytes, 0));
-        self.backing = outer;
+        (self.backing, self.ends_at) = (outer, ends_at);
         outcome
     }
 }

@@ -89,7 +89,7 @@ impl<S: DecodeSink> Walk<'_, S> {
         let length = usize::from(be16(len0, len1));
         // Zero under segmentation offload.
         if length > 0 {
-            cursor.bound(length);
+            self.bound_link(&mut cursor, length);
         }
         self.ppp(cursor)
     }

@@ -50,6 +50,8 @@ pub(super) struct Walk<'w, S> {
     pub(super) depth: u8,
     /// VLAN tags still belong to the outermost Ethernet header.
     pub(super) outermost: bool,
+    /// Where in the backing a link header's own length ends what it carries, while the frame goes on.
+    pub(super) ends_at: usize,
     /// The frame holds this one packet, so that packet decides how the frame is counted.
     pub(super) sole: bool,
     /// Fragments and compressed packets of this frame so far.
@@ -72,6 +74,22 @@ impl<S: DecodeSink> Walk<'_, S> {
     /// Whether packets with a wrong checksum are dropped.
     pub(super) fn drops_bad_checksums(&self) -> bool {
         self.config.checksum == ChecksumMode::Drop
+    }
+
+    /// Leaves at most as many bytes as a link header says. Where the frame has more, no header inside can
+    /// declare that anything is missing there: it is not the capture that lacks it.
+    pub(super) fn bound_link(&mut self, cursor: &mut Cursor<'_>, n: usize) {
+        if n < cursor.len() {
+            self.ends_at = self.ends_at.min(cursor.at() + n);
+        }
+        cursor.bound(n);
+    }
+
+    /// Leaves as many bytes as an IP header declares.
+    #[inline]
+    pub(super) fn declare(&self, cursor: &mut Cursor<'_>, n: u32) {
+        let most = self.ends_at.saturating_sub(cursor.at());
+        cursor.declare((n as usize).min(most));
     }
 
     /// Records a tunnel header. VLAN tags inside it are not the outermost Ethernet's.

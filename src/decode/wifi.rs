@@ -116,7 +116,7 @@ impl<S: DecodeSink> Walk<'_, S> {
     /// four bytes. The frame counts as what its most telling part is.
     fn aggregate(&mut self, mesh: bool, mut cursor: Cursor<'_>) -> Decoded {
         self.sole = false;
-        let (depth, outermost) = (self.depth, self.outermost);
+        let (depth, outermost, ends_at) = (self.depth, self.outermost, self.ends_at);
         let tunnels = self.encapsulation.tunnels.len();
         let mut outcome = None;
         while cursor.len() > 0 {
@@ -130,7 +130,7 @@ impl<S: DecodeSink> Walk<'_, S> {
                     cursor.skip(padded.min(cursor.len()), LAYER)?;
                     Ok(body)
                 });
-            (self.depth, self.outermost) = (depth, outermost);
+            (self.depth, self.outermost, self.ends_at) = (depth, outermost, ends_at);
             self.encapsulation.tunnels.truncate(tunnels);
             let this = part.and_then(|body| self.wifi_body(mesh, body));
             outcome = Some(outcome.map_or(this, |so_far| more_telling(so_far, this)));

@@ -143,6 +143,30 @@ fn a_length_beyond_the_outer_packet_is_truncated() {
     assert_eq!((segment.truncated, segment.ip_bytes), (100, 145));
 }
 
+/// Some routers count a short frame's padding in the IP length. What lies behind the end that PPPoE or
+/// 802.3 names is there, and belongs to nobody.
+#[test]
+fn nothing_is_missing_where_a_link_header_ends_the_packet_before_the_frame() {
+    let mut inner = packet();
+    inner[3] += 6;
+    let length = u8::try_from(packet().len()).unwrap();
+    let padding = [0; 6];
+    for frame in [
+        ethernet(
+            0x8864,
+            &cat![[0x11, 0, 0, 1, 0, length + 2, 0, 0x21], inner, padding],
+        ),
+        ethernet(u16::from(length) + 8, &cat![snap(0x0800, &inner), padding]),
+    ] {
+        let segment = &decode(&raw(ETHERNET, &frame)).segments[0];
+        assert_eq!(text(segment, &frame), TEXT);
+        assert_eq!((segment.truncated, segment.ip_bytes), (0, 51));
+        // Cut there, and not behind it: the IP header's word is all there is.
+        let cut = &frame[..frame.len() - 6];
+        assert_eq!(decode(&raw(ETHERNET, cut)).segments[0].truncated, 6);
+    }
+}
+
 #[test]
 fn a_jumbogram_is_no_longer_than_its_frame() {
     let segment = tcp(&[], TEXT);
