@@ -13,15 +13,20 @@ impl<T, const BLOCK: usize> Default for Blocks<T, BLOCK> {
 
 impl<T, const BLOCK: usize> Blocks<T, BLOCK> {
     /// Appends a value.
+    #[inline]
     pub fn push(&mut self, value: T) {
-        match self.0.last_mut() {
-            Some(block) if block.len() < BLOCK => block.push(value),
-            _ => {
-                let mut block = Vec::with_capacity(BLOCK);
-                block.push(value);
-                self.0.push(block);
-            }
+        if self.0.last().is_none_or(|block| block.len() >= BLOCK) {
+            self.begin_block();
         }
+        if let Some(block) = self.0.last_mut() {
+            block.push(value);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_block(&mut self) {
+        self.0.push(Vec::with_capacity(BLOCK));
     }
 
     /// The value at `at`, from 0.

@@ -249,6 +249,8 @@ impl Reassembler {
     }
 
     /// Keeps a SYN that may begin another flow, until something tells.
+    #[cold]
+    #[inline(never)]
     fn hold(&mut self, slot: SlotId, arrival: Arrival<'_>, around: &mut Surroundings<'_>) {
         let segment = arrival.segment;
         let Some(flow) = self.table.get(slot) else {
@@ -293,6 +295,8 @@ impl Reassembler {
 
     /// A candidate was answered: the old flow and the attempts between ended before it, and a new flow began with it.
     /// Those that came after it wait on.
+    #[cold]
+    #[inline(never)]
     fn split(
         &mut self,
         slot: SlotId,
@@ -330,6 +334,7 @@ impl Reassembler {
 
     /// Ends a flow. A candidate that nothing contradicted was an attempt of its own; any other
     /// was a stray of this flow, and so was one that repeated its own SYN.
+    #[inline(never)]
     fn end(&mut self, slot: SlotId, reason: EndReason, around: &mut Surroundings<'_>) {
         let Some(flow) = self.table.get(slot) else {
             return;

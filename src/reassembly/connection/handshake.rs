@@ -33,6 +33,7 @@ impl Connection {
     }
 
     /// Takes note of the SYN that a segment is.
+    #[inline(never)]
     pub(super) fn take_syn(&mut self, segment: &Segment, around: &mut Surroundings<'_>) {
         let syn = SynFacts {
             isn: segment.seq,
@@ -134,6 +135,7 @@ impl Connection {
     }
 
     /// Where a RST lies for the one who is sent it.
+    #[inline(never)]
     pub(super) fn rst_place(&self, segment: &Segment) -> RstPlace {
         let (own, peer) = (
             self.half(segment.from),
@@ -155,6 +157,7 @@ impl Connection {
 
     /// Round trips from the last SYN before its answer: of several, the last one was answered
     /// (RFC 6298, 3, leaves the others out for the same doubt).
+    #[inline(never)]
     pub(super) fn handshake_times(&mut self, segment: &Segment) {
         let flags = segment.flags;
         if flags.rst() {

@@ -133,6 +133,8 @@ impl Connection {
     }
 
     /// Segments that wait to be judged are looked at again.
+    #[cold]
+    #[inline(never)]
     pub(super) fn judge_doubted(&mut self, around: &mut Surroundings<'_>) {
         if !self.saw_handshake {
             return;
