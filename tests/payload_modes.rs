@@ -135,9 +135,12 @@ fn parts_are_known(results: &Results, out: &Path, rows: &[PayloadRow]) {
 
 /// Whether the zeros of a file's holes are few enough, for what was kept, to be digested.
 fn is_digested(results: &Results, (flow_id, direction): &Half, payload: &[u8]) -> bool {
-    let flow = results.flows.iter().find(|flow| flow.int("flow_id") == *flow_id);
+    let flow = results
+        .flows
+        .iter()
+        .find(|flow| flow.int("flow_id") == *flow_id);
     let kept = flow.unwrap().int(&format!("{direction}_stream_bytes"));
-    payload.len() as i64 - kept <= 64 * kept + 4096
+    i64::try_from(payload.len()).unwrap() - kept <= 64 * kept + 4096
 }
 
 fn all_forms_agree(captures: &[PathBuf]) {

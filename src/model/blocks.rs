@@ -13,7 +13,11 @@ impl<T, const BLOCK: usize> Default for Blocks<T, BLOCK> {
 
 impl<T, const BLOCK: usize> Blocks<T, BLOCK> {
     /// Appends a value.
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "a call for every segment, whose value is large and would be copied twice"
+    )]
+    #[inline(always)]
     pub fn push(&mut self, value: T) {
         if self.0.last().is_none_or(|block| block.len() >= BLOCK) {
             self.begin_block();

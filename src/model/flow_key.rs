@@ -102,7 +102,8 @@ impl PartialEq for FlowKey {
 /// Most keys are of IPv4, and have a quarter of the words. Versions cannot be taken for each other: the
 /// first word holds the version.
 impl Hash for FlowKey {
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call for every segment")]
+    #[inline(always)]
     fn hash<H: Hasher>(&self, state: &mut H) {
         let ([ports, addresses], rest) = self.words();
         state.write_u64(ports);

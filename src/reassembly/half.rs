@@ -86,8 +86,7 @@ impl Half {
     /// their history.
     #[inline]
     pub(super) fn memory(&self) -> usize {
-        let rare =
-            self.lacks.is_changed() | self.syns.has_others() | self.stream.has_rare_state();
+        let rare = self.lacks.is_changed() | self.syns.has_others() | self.stream.has_rare_state();
         if rare {
             self.all_memory()
         } else {

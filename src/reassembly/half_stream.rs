@@ -18,8 +18,8 @@ use crate::model::{GapCause, Segment, SegmentFacts, SegmentKind, TcpFlags};
 use doubted::Doubted;
 pub(super) use doubted::Standing;
 pub(super) use end::RstPlace;
-pub(super) use outlying::WILD_QUORUM;
 use outlying::Claim;
+pub(super) use outlying::WILD_QUORUM;
 
 /// A segment that begins this far beyond everything known of its stream, and beyond the
 /// receiver's window, is wild: it is held until something confirms it. Bytes. The same 16 MiB as
@@ -407,7 +407,13 @@ impl HalfStream {
     }
 
     /// A keep-alive's byte is filler, and means nothing even where it differs. So are a few NULs that are no data.
-    fn pass_over(&mut self, held: &Held, offset: Option<i64>, kind: SegmentKind, notes: &mut Notes) {
+    fn pass_over(
+        &mut self,
+        held: &Held,
+        offset: Option<i64>,
+        kind: SegmentKind,
+        notes: &mut Notes,
+    ) {
         let bytes = u64::from(held.payload.len());
         if bytes == 0 {
             return;
@@ -416,7 +422,9 @@ impl HalfStream {
         others.duplicate += bytes;
         others.unverified += bytes;
         if notes.wants_fates {
-            notes.fates.push(held.fate(offset, 0, u32::MAX, kind, false));
+            notes
+                .fates
+                .push(held.fate(offset, 0, u32::MAX, kind, false));
         }
     }
 

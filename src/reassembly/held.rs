@@ -119,7 +119,12 @@ pub(super) fn note_fates(
         );
     }
     note(end, stop - end, SegmentKind::Limit, false);
-    note(stop, held.payload.len() - stop, SegmentKind::Rejected, false);
+    note(
+        stop,
+        held.payload.len() - stop,
+        SegmentKind::Rejected,
+        false,
+    );
 }
 
 /// A number of bytes, 0 where it is negative.

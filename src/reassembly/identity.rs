@@ -67,7 +67,10 @@ fn is_answer(flow: &Connection, candidate: &Candidate, segment: &Segment) -> boo
         let open = flow.phase != Phase::Opening && !own.stream.is_finished();
         // Where the peer is captured, it answers in a way that is plainer.
         let doubtful = near && open && (candidate.contradicted || peer.packets > 0);
-        !doubtful && !own.stream.expects(segment.seq, own.syns.chosen().map(first_of))
+        !doubtful
+            && !own
+                .stream
+                .expects(segment.seq, own.syns.chosen().map(first_of))
     } else if flags.syn() {
         if !flags.ack() || !acknowledges(syn, segment.ack) {
             return false;

@@ -69,7 +69,7 @@ const SYSTEM: [(u16, u16); 61] = [
 ];
 
 /// Well-known ports above those: a choice of the registry's user ports that servers listen on, and 6660 to 6664,
-/// 6666 to 6669 (IRC), 8081, 8888 (HTTP), 9092 (Kafka), 9200 (Elasticsearch) and 27017 (MongoDB), which are used so.
+/// 6666 to 6669 (IRC), 8081, 8888 (HTTP), 9092 (Kafka), 9200 (Elasticsearch) and 27017 (`MongoDB`), which are used so.
 const WELL_KNOWN: [u16; 62] = [
     1080, 1194, 1433, 1494, 1521, 1723, 1883, 1935, 2049, 2181, 2375, 2376, 2404, 3128, 3260, 3268,
     3269, 3306, 3389, 3690, 4369, 5060, 5061, 5222, 5223, 5269, 5432, 5671, 5672, 5900, 5938, 5984,
@@ -116,7 +116,20 @@ mod tests {
         for port in [21, 22, 25, 80, 110, 443, 445, 993, 1001, 3389, 8080, 27017] {
             assert!(is_service(port), "{port}");
         }
-        for port in [0, 4, 20, 24, 81, 600 + 59, 950, 1021, 1023, 1024, 40_000, 65_535] {
+        for port in [
+            0,
+            4,
+            20,
+            24,
+            81,
+            600 + 59,
+            950,
+            1021,
+            1023,
+            1024,
+            40_000,
+            65_535,
+        ] {
             assert!(!is_service(port), "{port}");
         }
     }

@@ -61,7 +61,9 @@ impl Connection {
         let scale = |half: &Half| half.syns.chosen().and_then(|syn| syn.options.wscale);
         let both = self.halves.iter().all(|half| scale(half).is_some());
         for half in &mut self.halves {
-            half.shift = scale(half).filter(|_| both).map_or(0, |scale| scale.min(14));
+            half.shift = scale(half)
+                .filter(|_| both)
+                .map_or(0, |scale| scale.min(14));
         }
     }
 
@@ -137,12 +139,14 @@ impl Connection {
     /// Where a RST lies for the one who is sent it.
     #[inline(never)]
     pub(super) fn rst_place(&self, segment: &Segment) -> RstPlace {
-        let (own, peer) = (
-            self.half(segment.from),
-            self.half(segment.from.other()),
-        );
+        let (own, peer) = (self.half(segment.from), self.half(segment.from.other()));
         let first = own.syns.chosen().map(first_of);
-        let unknown = own.stream.origin().or(first).or(own.stream.head_seq()).is_none();
+        let unknown = own
+            .stream
+            .origin()
+            .or(first)
+            .or(own.stream.head_seq())
+            .is_none();
         // Who waits for the answer to a SYN takes a RST only if it acknowledges that (RFC 9293, 3.10.7.3).
         if unknown
             && segment.flags.ack()

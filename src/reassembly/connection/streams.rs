@@ -53,7 +53,10 @@ impl Connection {
         // From here on rows may name this direction.
         self.named = self.named
             || segment.flags.rst()
-            || self.halves.iter().any(|half| half.stream.origin().is_some());
+            || self
+                .halves
+                .iter()
+                .any(|half| half.stream.origin().is_some());
         let mut holes = 0;
         let half = self.half(acknowledged);
         let acknowledges = acknowledges && !half.stream.is_acknowledged_up_to(segment.ack);

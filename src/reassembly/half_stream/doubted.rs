@@ -95,11 +95,7 @@ impl HalfStream {
     }
 
     /// Takes or rejects the segments that wait, each by its verdict; without one it goes on waiting.
-    pub(crate) fn judge_doubted(
-        &mut self,
-        verdicts: Vec<Option<bool>>,
-        context: &mut Context<'_>,
-    ) {
+    pub(crate) fn judge_doubted(&mut self, verdicts: Vec<Option<bool>>, context: &mut Context<'_>) {
         let Some(aside) = self.aside.changed_mut() else {
             return;
         };

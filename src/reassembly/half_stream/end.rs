@@ -86,8 +86,7 @@ impl HalfStream {
 
     /// Notes a FIN at an offset. One before what the peer has acknowledged is forged, or from an older connection.
     pub(super) fn take_fin(&mut self, at: i64) {
-        let stale =
-            at + 1 == self.acked && self.assembler.captured().contains(to_offset(at));
+        let stale = at + 1 == self.acked && self.assembler.captured().contains(to_offset(at));
         if self.ended || at < 0 || at + 1 < self.acked || stale {
             return;
         }

@@ -34,7 +34,10 @@ impl HalfStream {
     /// The next segment tells what the one that waits is: padding if this one begins with the same number, data
     /// otherwise.
     pub(super) fn resolve_filler(&mut self, next: &Held, context: &mut Context<'_>) {
-        let waiting = self.aside.changed_mut().and_then(|aside| aside.filler.take());
+        let waiting = self
+            .aside
+            .changed_mut()
+            .and_then(|aside| aside.filler.take());
         let Some(held) = waiting else { return };
         if held.seq == next.seq {
             self.pass_over_filler(&held, context);
@@ -92,4 +95,3 @@ impl HalfStream {
         Some(unwrap(self.origin?, self.reached(), seq))
     }
 }
-
