@@ -1,7 +1,7 @@
 //! A SYN that may begin another connection than the one whose addresses and ports it has.
 
 use super::Arrival;
-use crate::model::{Encapsulation, FrameRef, Segment};
+use crate::model::{Encapsulation, FrameRef, Segment, Tunnel};
 
 /// A SYN that waits, with what belongs to it.
 #[derive(Debug)]
@@ -47,8 +47,12 @@ pub(super) struct Candidate {
 impl Candidate {
     /// Memory that it takes, bytes.
     pub(super) fn memory(&self) -> usize {
-        let frames: usize = self.segments.iter().map(|held| held.frames.len()).sum();
-        self.segments.capacity() * size_of::<HeldSyn>() + frames * size_of::<FrameRef>()
+        let held = self.segments.iter().map(|held| {
+            held.segment.payload.owned_len()
+                + held.frames.len() * size_of::<FrameRef>()
+                + held.encapsulation.tunnels.capacity() * size_of::<Tunnel>()
+        });
+        self.segments.capacity() * size_of::<HeldSyn>() + held.sum::<usize>()
     }
 
     /// Whether the segment is its SYN once more.

@@ -105,6 +105,8 @@ pub(super) struct Connection {
     named: bool,
     /// Both SYNs were captured and acknowledged.
     saw_handshake: bool,
+    /// When its last segment was captured, whatever the order of times.
+    last_seen: Timestamp,
     /// Memory beyond the struct itself when it was last counted, bytes.
     counted: usize,
 }
@@ -149,6 +151,7 @@ impl Connection {
             syn_ack_at: Timestamp::NONE,
             named: false,
             saw_handshake: false,
+            last_seen: Timestamp::NONE,
             counted: 0,
         }
     }
@@ -202,7 +205,8 @@ impl Connection {
         }
         let greets = segment.flags.0 & (TcpFlags::SYN | TcpFlags::RST) == TcpFlags::SYN;
         let acceptable = !greets || self.is_acceptable(segment);
-        if greets && acceptable {
+        let counts = greets && acceptable && self.may_begin(segment);
+        if counts {
             self.settle_roles(segment);
         }
         // Only a probe asks.
@@ -211,6 +215,7 @@ impl Connection {
                 .ts
                 .since(self.last_ts)
                 .is_some_and(|idle| idle >= PROBE_NS);
+        self.last_seen = segment.ts;
         self.first_ts = self.first_ts.earliest(segment.ts);
         self.last_ts = self.last_ts.max(segment.ts);
         self.last_frame = self.last_frame.max(segment.frame);
@@ -221,7 +226,7 @@ impl Connection {
         }
         self.count(segment);
         let rst = segment.flags.rst().then(|| self.rst_place(segment));
-        if greets && acceptable {
+        if counts {
             self.take_syn(segment, around);
         }
         let new_gaps = self.stream(segment, acceptable, quiet, around);
@@ -388,10 +393,18 @@ impl Connection {
             own.answered = Some(segment.ack);
         }
         let copied = own.mirror.is_copy(segment);
-        if segment.flags.ack() {
+        if segment.flags.ack() && !segment.flags.rst() {
             own.last_ack = Some(segment.ack);
         }
         self.mirror_copies += u64::from(copied);
+    }
+
+    /// What waited to be judged may have been the FINs that close it.
+    fn close_if_finished(&mut self) {
+        let finished = self.halves.iter().all(|half| half.stream.is_finished());
+        if finished && !self.phase.is_closed() {
+            self.phase = Phase::Finished;
+        }
     }
 
     fn advance(&mut self, segment: &Segment, rst: Option<RstPlace>) {

@@ -14,7 +14,7 @@ use super::ranges::RangeSet;
 use super::seldom::Seldom;
 use super::unseen::Unseen;
 use crate::model::seq::{distance, unwrap};
-use crate::model::{GapCause, Segment, SegmentFacts, SegmentKind, TcpFlags};
+use crate::model::{GapCause, Segment, SegmentFacts, SegmentKind, TcpFlags, Timestamp};
 use doubted::Doubted;
 pub(super) use doubted::Standing;
 pub(super) use end::RstPlace;
@@ -42,6 +42,8 @@ pub(super) struct Context<'a> {
     pub rules: Rules<'a>,
     /// How far beyond everything known of a stream what belongs to it may begin, bytes.
     pub reach: i64,
+    /// When what is at hand was captured.
+    pub at: Timestamp,
     /// Nothing of the connection was captured for as long as an idle connection is left alone before it is
     /// probed.
     pub quiet: bool,
@@ -201,8 +203,8 @@ impl HalfStream {
         if self.aside.changed().is_some() {
             self.settle_filler(offset, context);
         }
-        let told = if offset <= self.sent_end() {
-            self.contradict_claim();
+        let told = if offset <= self.sent_end().max(self.acked) {
+            self.contradict_claim(context.at);
             self.acked = self.acked.max(offset);
             if self.fin.is_some() {
                 self.settle_end();
@@ -399,10 +401,11 @@ impl HalfStream {
         let known = offset < 0
             || self.fin.is_some_and(|fin| offset >= fin)
             || self.assembler.captured().contains(to_offset(offset));
+        let pushed = held.facts.flags.0 & TcpFlags::PSH != 0;
         if self.acked > offset {
-            known || quiet
+            known || quiet && !pushed
         } else {
-            known && held.facts.flags.0 & TcpFlags::PSH == 0
+            known && !pushed
         }
     }
 

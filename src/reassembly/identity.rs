@@ -76,8 +76,9 @@ fn is_answer(flow: &Connection, candidate: &Candidate, segment: &Segment) -> boo
             return false;
         }
         // The client begins with the same number, or its first SYN brought data up to there.
-        if again {
-            !peer.syns.all().any(|old| old.isn == segment.seq)
+        let another = !peer.syns.all().any(|old| old.isn == segment.seq);
+        if again || peer.syns.is_proven() {
+            another
         } else {
             own.syns.chosen().is_none() || !flow.answers_syn(segment)
         }
@@ -96,7 +97,13 @@ fn of_syn(flow: &Connection, segment: &Segment) -> Relation {
     let (own, peer) = (flow.half(segment.from), flow.half(segment.from.other()));
     match own.syns.chosen() {
         // A client that always begins with the same number begins anew if the server answers with another.
-        Some(syn) if syn.isn == segment.seq && flow.phase == Phase::Finished => Relation::Candidate,
+        Some(syn)
+            if syn.isn == segment.seq
+                && flow.phase.is_closed()
+                && peer.syns.chosen().is_some() =>
+        {
+            Relation::Candidate
+        }
         Some(_) if own.syns.all().any(|syn| syn.isn == segment.seq) => Relation::Same,
         None if comes_late(flow, own, peer, segment) => Relation::Same,
         _ if flow.phase.is_closed() => {
@@ -147,6 +154,12 @@ fn of_syn_ack(flow: &Connection, segment: &Segment) -> Relation {
         _ if flow.phase.is_closed() => Relation::New,
         // Another connection whose SYN was not captured, if what follows goes on from here.
         Some(_) => Relation::Candidate,
+        None if own.stream.begin().is_some()
+            && peer.syns.chosen().is_none()
+            && !fits_without_syn(own, peer, segment) =>
+        {
+            Relation::Candidate
+        }
         None => Relation::Same,
     }
 }

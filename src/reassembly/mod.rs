@@ -340,8 +340,6 @@ impl Reassembler {
             return;
         };
         self.memory = self.memory.saturating_sub(flow.counted_memory());
-        self.stats.implausible_ends += flow.implausible_ends;
-        self.stats.mirror_copies += flow.mirror_copies;
         let candidates = flow.candidates.changed_mut().map(std::mem::take);
         let (strays, attempts): (Vec<_>, Vec<_>) = candidates
             .into_iter()
@@ -351,6 +349,8 @@ impl Reassembler {
             self.stats.stray_syns += stray.segments.len() as u64;
             take_strays(flow, &stray.segments, around);
         }
+        self.stats.implausible_ends += flow.implausible_ends;
+        self.stats.mirror_copies += flow.mirror_copies;
         let (key, mut tuple_seq) = (flow.key, flow.tuple_seq);
         let own_reason = if attempts.is_empty() {
             reason
@@ -367,6 +367,7 @@ impl Reassembler {
             tuple_seq = tuple_seq.saturating_add(1);
             let mut attempt = self.connection(syn.arrival(), tuple_seq);
             take_strays(&mut attempt, &attempted.segments, around);
+            self.stats.mirror_copies += attempt.mirror_copies;
             let unanswered = match reason {
                 _ if number < last => EndReason::Reuse,
                 EndReason::Idle => EndReason::HandshakeTimeout,

@@ -32,6 +32,16 @@ impl Connection {
         syn.is_some_and(|syn| self.half(syn.from).syns.all().any(|own| own.isn == syn.seq))
     }
 
+    /// Whether an acceptable SYN may be of the stream that its side sends: not behind data that was captured before
+    /// it, unless it answers one.
+    pub(super) fn may_begin(&self, segment: &Segment) -> bool {
+        let own = self.half(segment.from);
+        let answers = self.half(segment.from.other()).syns.chosen().is_some();
+        answers
+            || own.syns.chosen().is_some()
+            || !own.stream.precedes(segment.seq.wrapping_add(1))
+    }
+
     /// Takes note of the SYN that a segment is.
     #[inline(never)]
     pub(super) fn take_syn(&mut self, segment: &Segment, around: &mut Surroundings<'_>) {
@@ -39,11 +49,7 @@ impl Connection {
             isn: segment.seq,
             options: segment.syn_options,
         };
-        let answers = self.half(segment.from.other()).syns.chosen().is_some();
         let own = self.half_mut(segment.from);
-        if !answers && own.syns.chosen().is_none() && own.stream.precedes(first_of(syn)) {
-            return;
-        }
         if !own.syns.add(syn) {
             return;
         }
@@ -52,6 +58,10 @@ impl Connection {
             self.settle_syn(segment.from, first_of(syn), Some(syn), None, around);
         }
         self.note_syns();
+        // Acknowledgements may have been captured before it.
+        if let Some(ack) = self.half(segment.from.other()).last_ack {
+            self.settle_syn_by_ack(segment.from, ack, around);
+        }
     }
 
     /// Keeps what every segment asks of both SYNs. Windows are scaled only where both carry the option (RFC 7323,
@@ -176,9 +186,13 @@ impl Connection {
             }) && flags.ack()
         };
         let peer = self.half(segment.from.other());
-        if flags.syn() && !flags.ack() && is_client && self.syn_rtt_ns.is_none() {
+        let own = &self.half(segment.from).syns;
+        // A SYN-ACK with another number than the first may be the one that counts.
+        let new = self.syn_rtt_ns.is_none()
+            || !own.is_proven() && own.chosen().is_none_or(|syn| syn.isn != segment.seq);
+        if flags.syn() && !flags.ack() && is_client && !self.saw_handshake {
             self.syn_at = segment.ts;
-        } else if flags.syn() && !is_client && self.syn_rtt_ns.is_none() && answers(peer) {
+        } else if flags.syn() && !is_client && new && answers(peer) {
             self.syn_rtt_ns = segment.ts.since(self.syn_at).filter(|&ns| ns >= 0);
             self.syn_ack_at = segment.ts;
         } else if !flags.syn() && is_client && self.ack_rtt_ns.is_none() && answers(peer) {

@@ -43,12 +43,8 @@ impl Connection {
         if segment.occupies() {
             self.stream_data(segment, acceptable, quiet, around);
         }
-        let (own, peer) = self.halves_mut(side);
-        if segment.wire_len() == 0 && acceptable {
-            own.stream.goes_on_at(segment.seq);
-        }
-        if segment.flags.rst() && segment.flags.ack() {
-            peer.stream.falls_short(segment.ack);
+        if segment.wire_len() == 0 && !segment.flags.syn() && !segment.flags.rst() {
+            self.half_mut(side).stream.goes_on_at(segment.seq, segment.ts);
         }
         // From here on rows may name this direction.
         self.named = self.named
@@ -62,10 +58,7 @@ impl Connection {
         let acknowledges = acknowledges && !half.stream.is_acknowledged_up_to(segment.ack);
         // While no SYN is known to be right, an acknowledgement that fits none of them says nothing.
         let known = half.stream.origin().is_some() || half.syns.chosen().is_none();
-        // Neither does one of what was never seen, once the connection is over.
-        let late = self.phase.is_closed()
-            && half.stream.standing(segment.ack, i64::MAX >> 1) != Standing::Sent;
-        if acknowledges && known && !late {
+        if acknowledges && known {
             holes = self.with_context(acknowledged, false, around, |half, context| {
                 half.stream.acknowledge(segment.ack, context)
             });
@@ -105,6 +98,12 @@ impl Connection {
         if waits && self.half(side).stream.head_is_full() {
             self.guess_syn(side, around);
         }
+        if verdict == Verdict::Doubt
+            && let Some(ack) = self.half(side.other()).last_ack
+        {
+            // What it brings may be what the peer had acknowledged before.
+            self.settle_syn_by_ack(side, ack, around);
+        }
     }
 
     /// Finishes the stream that `side` sends: the rest of its bytes and its gaps go out now. Returns
@@ -133,6 +132,7 @@ impl Connection {
                 Some(late || !whole || ack.is_some_and(sent))
             });
         }
+        self.close_if_finished();
     }
 
     /// Segments that wait to be judged are looked at again.
@@ -234,7 +234,7 @@ impl Connection {
         act: impl FnOnce(&mut Half, &mut Context<'_>) -> T,
     ) -> T {
         let (flow, direction) = (self.name(), self.direction(side));
-        let reach = self.reach(side);
+        let (reach, at) = (self.reach(side), self.last_seen);
         let own = self.half_mut(side);
         let policy = own.policy;
         let sink = &mut *around.sink;
@@ -256,6 +256,7 @@ impl Connection {
                 notes: &mut around.notes,
             },
             reach,
+            at,
             quiet,
             depth: around.depth,
         };

@@ -45,7 +45,7 @@ impl HalfStream {
         let offset = unwrap(origin, self.reached(), ack);
         if offset < self.acked - window {
             Standing::Stale
-        } else if offset <= self.sent_end().max(self.acked) {
+        } else if offset <= self.sent_end().max(self.acked).max(self.doubted_end() + 1) {
             Standing::Sent
         } else if self.has_ended() {
             Standing::False
@@ -56,16 +56,25 @@ impl HalfStream {
         }
     }
 
-    /// Whether, at the end, an acknowledgement is of something that the capture lacks.
+    /// One past what the segments that wait to be judged cover: it may have been sent.
+    pub(super) fn doubted_end(&self) -> i64 {
+        let (Some(origin), Some(aside)) = (self.origin, self.aside.changed()) else {
+            return 0;
+        };
+        let ends = aside.doubted.iter().map(|Doubted { held, .. }| {
+            let end = unwrap(origin, self.reached(), held.seq) + i64::from(held.wire_len());
+            end + i64::from(held.fin)
+        });
+        ends.max().unwrap_or(0)
+    }
+
+    /// Whether, at the end, an acknowledgement may be of something that the capture lacks.
     pub(crate) fn may_have_sent(&self, ack: u32, reach: i64) -> bool {
         let Some(origin) = self.origin else {
             return true;
         };
         let offset = unwrap(origin, self.reached(), ack);
-        // Where something is missing already, so may be what is acknowledged.
-        let whole = super::to_offset(self.next) <= self.assembler.captured().prefix();
-        offset <= self.sent_end()
-            || (offset <= self.reached() + reach && (!whole || self.is_claimed(offset)))
+        offset <= self.sent_end() || (!self.has_ended() && offset <= self.reached() + reach)
     }
 
     /// Keeps a segment until it is known whether what it acknowledges was sent, or, if it is `late`, until nothing else

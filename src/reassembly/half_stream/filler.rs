@@ -14,6 +14,7 @@ impl HalfStream {
         context: &mut Context<'_>,
     ) -> Option<Held> {
         let behind_fin = self.likely_fin().is_some_and(|fin| offset > fin);
+        let waits = self.aside.changed().is_some_and(|aside| aside.filler.is_some());
         if !behind_fin && offset != self.next {
             return Some(held);
         }
@@ -25,6 +26,8 @@ impl HalfStream {
         drop(bytes);
         if behind_fin {
             self.pass_over_filler(&held, context);
+        } else if waits {
+            self.pass_over(&held, Some(offset), SegmentKind::Retransmit, context.rules.notes);
         } else {
             self.aside.get_mut().filler = Some(held);
         }
@@ -39,7 +42,11 @@ impl HalfStream {
             .changed_mut()
             .and_then(|aside| aside.filler.take());
         let Some(held) = waiting else { return };
-        if held.seq == next.seq {
+        let same = next.seq == held.seq && next.ack == held.ack && next.small;
+        if same && next.payload.len() == held.payload.len() {
+            // The same again tells nothing.
+            self.aside.get_mut().filler = Some(held);
+        } else if held.seq == next.seq {
             self.pass_over_filler(&held, context);
         } else {
             self.place_filler(&held, context);

@@ -74,7 +74,7 @@ impl HalfStream {
     /// Bytes that were sent behind `first`, as far as the segments go that wait for offset 0.
     pub(crate) fn sent_behind(&self, first: u32) -> u32 {
         if self.origin == Some(first) {
-            return narrow(self.sent_end());
+            return narrow(self.sent_end().max(self.doubted_end() + 1));
         }
         let ends = self.head().iter().map(|held| {
             let end = held.seq.wrapping_add(held.wire_len());

@@ -1,6 +1,7 @@
 //! What lies beyond everything known of a stream: segments, and acknowledgements by the peer.
 
 use super::{Context, HalfStream, Held, WILD_DISTANCE, distance, unwrap};
+use crate::model::Timestamp;
 
 /// Wild segments held at most; beyond that the oldest is rejected. They are rare in honest
 /// traffic, so a small number serves, and bounds what forged ones can cost.
@@ -13,12 +14,15 @@ pub(crate) const WILD_QUORUM: usize = 3;
 /// acknowledgement is forged or stale.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Claim {
-    /// Offset of the first and of the highest of these acknowledgements.
+    /// Offset of the lowest and of the highest of these acknowledgements.
     first: i64,
     pub(super) highest: i64,
-    /// How many different ones there were, rising.
+    /// When the last of them was captured.
+    at: Timestamp,
+    /// How many there were, and how many different ones, rising.
+    seen: u8,
     rises: u8,
-    /// Acknowledgements since that do not bear it out.
+    /// What was captured later and does not bear it out.
     lower: u8,
 }
 
@@ -31,34 +35,41 @@ impl HalfStream {
     /// Whether an acknowledgement of what was not captured is borne out by further ones.
     pub(super) fn is_claimed_again(&self, offset: i64) -> bool {
         let claim = self.aside.changed().and_then(|aside| aside.claim);
-        claim.is_some_and(|claim| claim.first <= offset && claim.rises > 1)
-    }
-
-    /// Whether an acknowledgement of what was not captured still stands.
-    pub(super) fn is_claimed(&self, offset: i64) -> bool {
-        let claim = self.aside.changed().and_then(|aside| aside.claim);
-        claim.is_some_and(|claim| offset <= claim.highest && claim.rises > claim.lower)
+        claim.is_some_and(|claim| {
+            claim.first <= offset && offset <= claim.highest && usize::from(claim.seen) >= WILD_QUORUM
+        })
     }
 
     /// Takes an acknowledgement beyond everything sent. Returns whether it is plausible.
     pub(super) fn claim(&mut self, offset: i64, context: &mut Context<'_>) -> bool {
-        let plausible = offset <= self.plausible_end(context);
+        let end = self.plausible_end(context);
+        let plausible = offset <= end;
         let slot = &mut self.aside.get_mut().claim;
         let new = Claim {
             first: offset,
             highest: offset,
+            at: context.at,
+            seen: 1,
             rises: 1,
             lower: 0,
         };
         let claim = match slot {
-            Some(claim) if offset >= claim.first => {
-                if offset > claim.highest {
-                    claim.highest = offset;
-                    claim.rises = claim.rises.saturating_add(1);
+            Some(claim) if offset >= claim.highest => {
+                claim.seen = claim.seen.saturating_add(1);
+                claim.rises = claim.rises.saturating_add(u8::from(offset > claim.highest));
+                (claim.highest, claim.at) = (offset, context.at);
+                *claim
+            }
+            // A lower one is as good where both are plausible, but does not bear out the higher one.
+            Some(claim) if claim.highest <= end => {
+                claim.first = claim.first.min(offset);
+                claim.seen = claim.seen.saturating_add(1);
+                claim.lower += u8::from(context.at > claim.at);
+                if usize::from(claim.lower) >= WILD_QUORUM && claim.lower > claim.rises {
+                    *claim = new;
                 }
                 *claim
             }
-            // A lower one contradicts it.
             _ => *slot.insert(new),
         };
         if usize::from(claim.rises) >= WILD_QUORUM {
@@ -70,29 +81,30 @@ impl HalfStream {
         plausible
     }
 
-    /// The sender goes on at a number: if that is before what the peer has claimed to have, nothing lay between.
-    pub(crate) fn goes_on_at(&mut self, seq: u32) {
+    /// The sender goes on at a number, without data. From where the peer has claimed to have, it bears that out; one
+    /// more than a keep-alive's byte before it, nothing lay between.
+    pub(crate) fn goes_on_at(&mut self, seq: u32, at: Timestamp) {
         let claim = self.aside.changed().and_then(|aside| aside.claim);
-        if let (Some(origin), Some(claim)) = (self.origin, claim)
-            && unwrap(origin, self.reached(), seq) < claim.first
-        {
-            self.contradict_claim();
+        let (Some(origin), Some(claim)) = (self.origin, claim) else {
+            return;
+        };
+        let offset = unwrap(origin, self.reached(), seq);
+        if offset >= claim.highest {
+            self.believe(claim.highest);
+        } else if offset + 1 < claim.first {
+            self.contradict_claim(at);
         }
     }
 
-    /// The acknowledgement of a RST is not believed, but tells against one that claimed more.
-    pub(crate) fn falls_short(&mut self, ack: u32) {
-        self.goes_on_at(ack);
-    }
-
-    /// The peer acknowledged less than it had claimed to have. After a few such, as reordering does not bring, the
-    /// claim was false.
-    pub(super) fn contradict_claim(&mut self) {
+    /// Something captured at this time tells against what the peer has claimed to have, unless it was captured
+    /// late. After a few such, as reordering does not bring, the claim was false.
+    pub(super) fn contradict_claim(&mut self, at: Timestamp) {
         if let Some(aside) = self.aside.changed_mut()
             && let Some(claim) = &mut aside.claim
+            && at > claim.at
         {
             claim.lower += 1;
-            if usize::from(claim.lower) >= WILD_QUORUM {
+            if usize::from(claim.lower) >= WILD_QUORUM && claim.lower > claim.rises {
                 aside.claim = None;
                 self.tidy();
             }
@@ -125,7 +137,7 @@ impl HalfStream {
         };
         let exact = self.fin.is_some_and(|fin| fin + 1 == self.acked);
         let plausible = claim.highest <= self.plausible_end(context);
-        if plausible && !exact && claim.rises > claim.lower {
+        if plausible && !exact && claim.rises >= claim.lower {
             self.believe(claim.highest);
         }
     }
