@@ -74,7 +74,9 @@ impl HalfStream {
             return true;
         };
         let offset = unwrap(origin, self.reached(), ack);
-        offset <= self.sent_end() || (!self.has_ended() && offset <= self.reached() + reach)
+        let claimed = self.claimed().is_some_and(|highest| offset <= highest);
+        offset <= self.sent_end().max(self.acked)
+            || (!self.has_ended() && claimed && offset <= self.reached() + reach)
     }
 
     /// Keeps a segment until it is known whether what it acknowledges was sent, or, if it is `late`, until nothing else
