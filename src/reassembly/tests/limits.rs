@@ -1,7 +1,8 @@
 //! What state may cost, and when it is let go.
 
 use super::*;
-use crate::model::{Endpoint, FlowKey};
+use crate::model::{Endpoint, FlowKey, Payload};
+use std::sync::Arc;
 
 fn headers_only(segments: u32, step: u32) -> Vec<B> {
     let mut all = handshake();
@@ -181,4 +182,29 @@ fn a_copy_that_stands_in_many_places_is_told_in_few_parts() {
         stream[start..start + length].copy_from_slice(&input[from..from + length]);
     }
     assert_eq!(stream, &input[2..]);
+}
+
+#[test]
+fn syns_that_wait_are_counted_with_their_bytes() {
+    let long = |isn: u32| {
+        let bytes: Arc<[u8]> = vec![0; 60_000].into();
+        let mut segment = B::client(isn, 0).syn().build();
+        segment.payload = Payload::owned(&bytes, 0, 60_000);
+        segment
+    };
+    let mut core = Reassembler::new(config());
+    let mut recorder = Recorder::default();
+    core.segment(
+        arrival(&B::client(99, 0).syn().build()),
+        &INPUT.to_vec(),
+        &mut recorder,
+    );
+    for isn in 0..8 {
+        core.segment(
+            arrival(&long(1_000_000 * (isn + 1))),
+            &INPUT.to_vec(),
+            &mut recorder,
+        );
+    }
+    assert!(core.stats().peak_memory > 8 * 60_000);
 }
