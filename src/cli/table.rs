@@ -72,14 +72,6 @@ pub(super) fn warnings(config: &Config, report: &RunReport, verbose: bool) -> Ve
             count(early)
         ));
     }
-    let left_out = anomaly("frames_left_out_of_flow_captures");
-    if left_out > 0 {
-        all.push(format!(
-            "{} times a frame is missing from a flow's capture, since it carries segments of very many \
-             flows and stands in those of the first",
-            count(left_out)
-        ));
-    }
     if verbose {
         all.extend(details(report));
     }
@@ -104,8 +96,13 @@ fn lost(loss: LimitLoss, much: u64) -> String {
             bytes(much)
         ),
         LimitLoss::Digests => format!(
-            "{} stream directions have no digest, since data came too late for it or holes are much \
-             larger than what was captured; digest their files, or run with --payload files, or with --gaps skip",
+            "{} stream directions have no digest: holes are much larger than what was captured of them (--gaps skip \
+             leaves them out), or data came too late for it (--payload files takes it)",
+            count(much)
+        ),
+        LimitLoss::Frames => format!(
+            "{} times a frame is missing from a flow's capture, since it carries segments of very many \
+             flows and stands in those of the first",
             count(much)
         ),
         LimitLoss::Interfaces => format!(

@@ -192,10 +192,21 @@ impl OutputDir {
         if self.sync {
             let failed = |e| OutputError::io("write to the device what lies in", &self.path, e);
             // One call for all files: millions of them would each wait for the device.
-            rustix::fs::syncfs(self).map_err(failed)?;
+            match rustix::fs::syncfs(self) {
+                Ok(()) => {}
+                Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
+                    return Err(OutputError::CannotSync {
+                        path: self.path.clone(),
+                    });
+                }
+                Err(e) => return Err(failed(e)),
+            }
         }
         pending.commit()?;
-        self.sync_names()
+        // A manifest says that all is on the device; one of which that is not known must not stand.
+        self.sync_names().inspect_err(|_| {
+            let _ = rustix::fs::unlinkat(self, name, AtFlags::empty());
+        })
     }
 
     fn filled(&self, name: &str, bytes: &[u8]) -> Result<PendingFile, OutputError> {

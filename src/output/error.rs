@@ -39,6 +39,16 @@ pub enum OutputError {
         /// The output directory asked for.
         path: PathBuf,
     },
+    /// The system has no way to write what was written to the device.
+    #[error(
+        "{} is on a system that cannot be told to write its data to the device; run with --no-sync, which does not \
+         wait for that",
+        shown(path)
+    )]
+    CannotSync {
+        /// The output directory.
+        path: PathBuf,
+    },
     /// A symbolic link stands where a directory of the output belongs.
     #[error(
         "{} is a symbolic link, and output is not written through one; remove it, or name another \

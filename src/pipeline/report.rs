@@ -85,6 +85,10 @@ impl RunReport {
                 self.manifest.accounting.payload.crowded_out,
             ),
             (LimitLoss::Digests, anomaly("half_streams_without_digest")),
+            (
+                LimitLoss::Frames,
+                anomaly("frames_left_out_of_flow_captures"),
+            ),
             (LimitLoss::Interfaces, interfaces.copied().unwrap_or(0)),
         ]
         .into_iter()
@@ -113,6 +117,8 @@ pub enum LimitLoss {
     Payload,
     /// Stream directions that have no digest.
     Digests,
+    /// Frames that captures of flows lack.
+    Frames,
     /// Interfaces of a pcapng file that were not taken.
     Interfaces,
 }
