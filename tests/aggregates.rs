@@ -152,7 +152,11 @@ fn a_frame_of_very_many_flows_is_copied_for_the_first_of_them() {
     let packets: Vec<Vec<u8>> = (0..FLOWS).map(|port| tcp(1000 + port, 100, b"x")).collect();
     let frame = aggregate(&packets);
     let base = tempfile::tempdir().unwrap();
-    let results = extract(&capture(std::slice::from_ref(&frame)), base.path(), &["--pcaps"]);
+    let results = extract(
+        &capture(std::slice::from_ref(&frame)),
+        base.path(),
+        &["--pcaps"],
+    );
     assert_eq!(results.flows.len(), usize::from(FLOWS));
     let (bytes, files) = captures_of_flows(&base.path().join("out"));
     assert_eq!((bytes, files), (16 * (24 + 16 + frame.len()), 16));

@@ -98,9 +98,7 @@ fn of_syn(flow: &Connection, segment: &Segment) -> Relation {
     match own.syns.chosen() {
         // A client that always begins with the same number begins anew if the server answers with another.
         Some(syn)
-            if syn.isn == segment.seq
-                && flow.phase.is_closed()
-                && peer.syns.chosen().is_some() =>
+            if syn.isn == segment.seq && flow.phase.is_closed() && peer.syns.chosen().is_some() =>
         {
             Relation::Candidate
         }

@@ -37,9 +37,7 @@ impl Connection {
     pub(super) fn may_begin(&self, segment: &Segment) -> bool {
         let own = self.half(segment.from);
         let answers = self.half(segment.from.other()).syns.chosen().is_some();
-        answers
-            || own.syns.chosen().is_some()
-            || !own.stream.precedes(segment.seq.wrapping_add(1))
+        answers || own.syns.chosen().is_some() || !own.stream.precedes(segment.seq.wrapping_add(1))
     }
 
     /// Takes note of the SYN that a segment is.

@@ -44,7 +44,9 @@ impl Connection {
             self.stream_data(segment, acceptable, quiet, around);
         }
         if segment.wire_len() == 0 && !segment.flags.syn() && !segment.flags.rst() {
-            self.half_mut(side).stream.goes_on_at(segment.seq, segment.ts);
+            self.half_mut(side)
+                .stream
+                .goes_on_at(segment.seq, segment.ts);
         }
         // From here on rows may name this direction.
         self.named = self.named

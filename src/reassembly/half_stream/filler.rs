@@ -14,7 +14,10 @@ impl HalfStream {
         context: &mut Context<'_>,
     ) -> Option<Held> {
         let behind_fin = self.likely_fin().is_some_and(|fin| offset > fin);
-        let waits = self.aside.changed().is_some_and(|aside| aside.filler.is_some());
+        let waits = self
+            .aside
+            .changed()
+            .is_some_and(|aside| aside.filler.is_some());
         if !behind_fin && offset != self.next {
             return Some(held);
         }
@@ -27,7 +30,12 @@ impl HalfStream {
         if behind_fin {
             self.pass_over_filler(&held, context);
         } else if waits {
-            self.pass_over(&held, Some(offset), SegmentKind::Retransmit, context.rules.notes);
+            self.pass_over(
+                &held,
+                Some(offset),
+                SegmentKind::Retransmit,
+                context.rules.notes,
+            );
         } else {
             self.aside.get_mut().filler = Some(held);
         }

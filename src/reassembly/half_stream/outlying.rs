@@ -36,7 +36,9 @@ impl HalfStream {
     pub(super) fn is_claimed_again(&self, offset: i64) -> bool {
         let claim = self.aside.changed().and_then(|aside| aside.claim);
         claim.is_some_and(|claim| {
-            claim.first <= offset && offset <= claim.highest && usize::from(claim.seen) >= WILD_QUORUM
+            claim.first <= offset
+                && offset <= claim.highest
+                && usize::from(claim.seen) >= WILD_QUORUM
         })
     }
 

@@ -482,7 +482,9 @@ fn input() -> Vec<u8> {
 /// Runs lines, and gives the streams by the side that sent them, whatever flows they are in.
 fn streams(lines: &[Line], input: &[u8]) -> Streams {
     let captured = lines.iter().filter(|line| line.captured);
-    let timed = (1..).zip(captured).map(|(at, line)| line.builder().at(ms(at)));
+    let timed = (1..)
+        .zip(captured)
+        .map(|(at, line)| line.builder().at(ms(at)));
     let out = run(input, timed.collect());
     // The flow that most of the connection is in.
     let main = out
