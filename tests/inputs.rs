@@ -151,8 +151,16 @@ fn a_clock_that_was_set_is_counted_and_told() {
     at_time(&mut capture, 4, begin + 2 * HOUR);
     let (output, results) = agreed(base.path(), &write(base.path(), &[capture.clone()]), "set");
     assert_eq!(results.manifest["anomalies"]["clock_jumps"], 2);
-    let warning = "cap0: the clock goes forth by 1 hours before frame 4, from 2019-12-20T00:00:02.000000Z \
-                   to 2019-12-20T01:00:02.000000Z: the first of 2 jumps of more than an hour";
+    let warning = "cap0: the clock goes forth by 1 hours, or nothing was captured for so long, before frame 4 of all \
+                   inputs, from 2019-12-20T00:00:02.000000Z to 2019-12-20T01:00:02.000000Z: the first of 2 jumps of \
+                   more than an hour";
+    assert!(output.stderr.contains(warning), "{}", output.stderr);
+    let mut back = connection();
+    for number in 3..back.records.len() {
+        at_time(&mut back, number, begin - 2 * HOUR + count(number));
+    }
+    let (output, _) = agreed(base.path(), &write(base.path(), &[back]), "back");
+    let warning = "the clock goes back by 2 hours before frame 4 of all inputs, from";
     assert!(output.stderr.contains(warning), "{}", output.stderr);
     // An hour is none.
     let quiet = {
@@ -297,6 +305,23 @@ fn a_file_without_bytes_among_others_is_a_warning() {
             output.stderr.contains("next: the file is empty"),
             "{output:?}"
         );
+    }
+    // One that is compressed is not 0 bytes long.
+    for how in Compression::ALL {
+        fs::write(at("packed"), how.compress(b"")).unwrap();
+        let told = format!(
+            "packed: compressed with {}, and it holds no bytes",
+            how.name()
+        );
+        for (inputs, status) in [
+            (&[at("packed")][..], 1),
+            (&[at("packed"), at("full")], 0),
+            (&[at("full"), at("packed")], 0),
+        ] {
+            let output = run_on(inputs, &at("out"), &["--force"]);
+            assert_eq!(output.status, Some(status), "{output:?}");
+            assert!(output.stderr.contains(&told), "{output:?}");
+        }
     }
 }
 

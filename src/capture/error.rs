@@ -81,6 +81,18 @@ pub enum CaptureError {
         /// The file.
         path: PathBuf,
     },
+    /// It is compressed, and holds no bytes.
+    #[error(
+        "{}: compressed with {compression}, and it holds no bytes, not even a file header was captured; \
+         check that the capture ran and was flushed",
+        shown(path)
+    )]
+    EmptyCompressed {
+        /// The file.
+        path: PathBuf,
+        /// How it is compressed.
+        compression: &'static str,
+    },
     /// It is in another format.
     #[error("{}: {what} (it begins with {first}); {advice}", shown(path))]
     Foreign {
@@ -225,6 +237,7 @@ impl CaptureError {
                 | CaptureError::Permission { .. }
                 | CaptureError::NotRegular { .. }
                 | CaptureError::Empty { .. }
+                | CaptureError::EmptyCompressed { .. }
                 | CaptureError::Foreign { .. }
                 | CaptureError::HeaderCut { .. }
                 | CaptureError::Compressed { .. }
@@ -232,9 +245,12 @@ impl CaptureError {
         )
     }
 
-    /// The file has no bytes.
+    /// The file has no bytes, or none were compressed in it.
     pub(super) const fn is_empty(&self) -> bool {
-        matches!(self, CaptureError::Empty { .. })
+        matches!(
+            self,
+            CaptureError::Empty { .. } | CaptureError::EmptyCompressed { .. }
+        )
     }
 
     /// What it says, without the path in front and the advice behind.
@@ -249,6 +265,9 @@ impl CaptureError {
                 "a file whose length the system does not say".to_owned()
             }
             CaptureError::Empty { .. } => "empty".to_owned(),
+            CaptureError::EmptyCompressed { compression, .. } => {
+                format!("compressed with {compression}, and it holds no bytes")
+            }
             CaptureError::Foreign { what, .. } => (*what).to_owned(),
             CaptureError::HeaderCut { format, .. } => format!("the {format} header is cut short"),
             CaptureError::Compressed {
