@@ -392,7 +392,7 @@ fn a_file_that_may_not_be_read_is_skipped_in_a_directory() {
     fs::write(at("in/a"), nasty::sound(NANOS)).unwrap();
     let sealed = at("in/below/sealed");
     fs::write(&sealed, nasty::sound(NANOS)).unwrap();
-    fs::set_permissions(&sealed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&sealed, fs::Permissions::from_mode(0o000)).unwrap();
     // The superuser may read anything.
     let inputs = if File::open(&sealed).is_ok() { 2 } else { 1 };
     let output = run_on(&[at("in")], &at("out"), &[]);

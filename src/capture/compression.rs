@@ -619,7 +619,7 @@ mod tests {
                 }
             }
             let is_skipping = matches!(how, Compression::Zstd | Compression::Lz4);
-            let skippable = is_skipping.then_some(SKIPPABLE).unwrap_or_default();
+            let skippable = if is_skipping { SKIPPABLE } else { &[] };
             for begun in [magic, skippable] {
                 for end in 1..begun.len() {
                     let (_, result) = decompress(&[&whole, &begun[..end]].concat());
