@@ -7,7 +7,7 @@ mod support;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -151,8 +151,16 @@ fn a_clock_that_was_set_is_counted_and_told() {
     at_time(&mut capture, 4, begin + 2 * HOUR);
     let (output, results) = agreed(base.path(), &write(base.path(), &[capture.clone()]), "set");
     assert_eq!(results.manifest["anomalies"]["clock_jumps"], 2);
-    let warning = "cap0: the clock goes forth by 1 hours before frame 4, from 2019-12-20T00:00:02.000000Z \
-                   to 2019-12-20T01:00:02.000000Z: the first of 2 jumps of more than an hour";
+    let warning = "cap0: the clock goes forth by 1 hours, or nothing was captured for so long, before frame 4 of all \
+                   inputs, from 2019-12-20T00:00:02.000000Z to 2019-12-20T01:00:02.000000Z: the first of 2 jumps of \
+                   more than an hour";
+    assert!(output.stderr.contains(warning), "{}", output.stderr);
+    let mut back = connection();
+    for number in 3..back.records.len() {
+        at_time(&mut back, number, begin - 2 * HOUR + count(number));
+    }
+    let (output, _) = agreed(base.path(), &write(base.path(), &[back]), "back");
+    let warning = "the clock goes back by 2 hours before frame 4 of all inputs, from";
     assert!(output.stderr.contains(warning), "{}", output.stderr);
     // An hour is none.
     let quiet = {
@@ -298,6 +306,23 @@ fn a_file_without_bytes_among_others_is_a_warning() {
             "{output:?}"
         );
     }
+    // One that is compressed is not 0 bytes long.
+    for how in Compression::ALL {
+        fs::write(at("packed"), how.compress(b"")).unwrap();
+        let told = format!(
+            "packed: compressed with {}, and it holds no bytes",
+            how.name()
+        );
+        for (inputs, status) in [
+            (&[at("packed")][..], 1),
+            (&[at("packed"), at("full")], 0),
+            (&[at("full"), at("packed")], 0),
+        ] {
+            let output = run_on(inputs, &at("out"), &["--force"]);
+            assert_eq!(output.status, Some(status), "{output:?}");
+            assert!(output.stderr.contains(&told), "{output:?}");
+        }
+    }
 }
 
 #[test]
@@ -340,6 +365,46 @@ fn directories_are_searched_below_but_not_what_earlier_runs_wrote() {
         none.stderr.contains("the output of an earlier run"),
         "{none:?}"
     );
+    // What lies beside output is read where its directory was named, also if the run writes to it.
+    for (beside, more) in [("in/first", &[][..]), ("in/second", &["--force"])] {
+        fs::write(at(beside).join("c"), nasty::sound(NANOS)).unwrap();
+        let out = if more.is_empty() { "beside" } else { beside };
+        let output = run_on(&[at(beside)], &at(out), more);
+        assert_eq!(output.status, Some(0), "{output:?}");
+        assert_eq!(names(out, "inputs"), [inside(&format!("{beside}/c"))]);
+    }
+    // A run that was killed leaves no manifest.
+    fs::remove_file(at("in/first/manifest.json")).unwrap();
+    let output = run_on(&[at("in")], &at("last"), &["--pcaps"]);
+    assert_eq!(output.status, Some(0), "{output:?}");
+    assert_eq!(
+        names("last", "inputs"),
+        ["in/a", "in/below/deep/b"].map(inside)
+    );
+}
+
+/// Somebody else's file in a directory ends nothing, unless it was named.
+#[test]
+fn a_file_that_may_not_be_read_is_skipped_in_a_directory() {
+    let base = tempfile::tempdir().unwrap();
+    let at = |name: &str| base.path().join(name);
+    fs::create_dir_all(at("in/below")).unwrap();
+    fs::write(at("in/a"), nasty::sound(NANOS)).unwrap();
+    let sealed = at("in/below/sealed");
+    fs::write(&sealed, nasty::sound(NANOS)).unwrap();
+    fs::set_permissions(&sealed, fs::Permissions::from_mode(0o000)).unwrap();
+    // The superuser may read anything.
+    let inputs = if File::open(&sealed).is_ok() { 2 } else { 1 };
+    let output = run_on(&[at("in")], &at("out"), &[]);
+    assert_eq!(output.status, Some(0), "{output:?}");
+    let manifest = Results::read(&at("out")).unwrap().manifest;
+    assert_eq!(manifest["inputs"].as_array().unwrap().len(), inputs);
+    if inputs == 1 {
+        let told = "below/sealed: permission denied";
+        assert!(output.stderr.contains(told), "{output:?}");
+        let named = run_on(&[at("in/a"), sealed], &at("none"), &[]);
+        assert_eq!(named.status, Some(1), "{named:?}");
+    }
 }
 
 /// A file's name comes from whoever made the file.

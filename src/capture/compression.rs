@@ -74,13 +74,21 @@ impl Compression {
         }
     }
 
-    /// Whether a stream of it may begin with this byte.
-    const fn begins(self, first: u8) -> bool {
+    /// Whether these are the first bytes of a stream of it, or of a frame to be skipped in one, and fewer than
+    /// tell it.
+    fn is_cut(self, head: &[u8]) -> bool {
+        let is_begin_of = |magic: &[u8]| head.len() < magic.len() && magic.starts_with(head);
+        let is_skippable = || {
+            let [first, rest @ ..] = head else {
+                return false;
+            };
+            (0x50..=0x5f).contains(first) && rest.len() < 3 && [0x2a, 0x4d, 0x18].starts_with(rest)
+        };
         match self {
-            Compression::Gzip => first == 0x1f,
-            Compression::Zstd => matches!(first, 0x28 | 0x50..=0x5f),
-            Compression::Xz => first == 0xfd,
-            Compression::Lz4 => matches!(first, 0x04 | 0x50..=0x5f),
+            Compression::Gzip => is_begin_of(&[0x1f, 0x8b]),
+            Compression::Zstd => is_begin_of(&[0x28, 0xb5, 0x2f, 0xfd]) || is_skippable(),
+            Compression::Xz => is_begin_of(&[0xfd, b'7', b'z', b'X', b'Z', 0]),
+            Compression::Lz4 => is_begin_of(&[0x04, 0x22, 0x4d, 0x18]) || is_skippable(),
         }
     }
 }
@@ -140,10 +148,10 @@ pub(super) fn open<R: Read + Send + 'static>(
     let mut even = Even::new(io::Cursor::new(head).chain(reader));
     // Parallel compressors put a skippable frame first. What follows says whose it is.
     while begins == Begins::Skippable {
-        let first = fill(&mut even)?.first().copied();
-        match first {
-            Some(0x50..=0x5f) => skip_frame(&mut even)?,
-            Some(0x04) => begins = Begins::Stream(Compression::Lz4),
+        let ahead = even.ahead(Compression::MAGIC)?;
+        match (Begins::of(ahead), ahead.first()) {
+            (Begins::Skippable, _) => skip_frame(&mut even)?,
+            (_, Some(0x04)) => begins = Begins::Stream(Compression::Lz4),
             _ => begins = Begins::Stream(Compression::Zstd),
         }
     }
@@ -182,10 +190,23 @@ impl<R: Read> Even<R> {
         }
     }
 
-    /// Reads the next bytes: fewer than [`CHUNK`] only before the end or an error.
+    /// The next bytes, as many as these at least: fewer only before the end.
+    fn ahead(&mut self, count: usize) -> io::Result<&[u8]> {
+        if self.buffer.len().saturating_sub(self.at) < count {
+            self.refill();
+            if let (true, Some(failure)) = (self.buffer.len() < count, &self.failed) {
+                return Err(again(failure));
+            }
+        }
+        Ok(self.buffer.get(self.at..).unwrap_or_default())
+    }
+
+    /// Reads the next bytes behind those that are left: fewer than [`CHUNK`] only before the end or an error.
     fn refill(&mut self) {
-        self.buffer.resize(CHUNK, 0);
-        let mut filled = 0;
+        self.buffer.drain(..self.at.min(self.buffer.len()));
+        self.at = 0;
+        let mut filled = self.buffer.len();
+        self.buffer.resize(filled.max(CHUNK), 0);
         while let Some(room) = self
             .buffer
             .get_mut(filled..)
@@ -215,7 +236,6 @@ impl<R: Read> BufRead for Even<R> {
             if let Some(failure) = &self.failed {
                 return Err(again(failure));
             }
-            self.at = 0;
             self.refill();
             if let (true, Some(failure)) = (self.buffer.is_empty(), &self.failed) {
                 return Err(again(failure));
@@ -279,21 +299,26 @@ impl<R: Read> Decompressor<R> {
 
     /// Begins the next stream, if there is one.
     fn begin(&mut self, mut reader: Even<R>) -> io::Result<State<R>> {
-        let first = loop {
-            let Some(&first) = fill(&mut reader)?.first() else {
-                return Ok(State::Over);
-            };
-            if first != 0 {
-                break first;
+        loop {
+            match fill(&mut reader)?.first() {
+                None => return Ok(State::Over),
+                Some(0) => reader.consume(1),
+                Some(_) => break,
             }
-            reader.consume(1);
-        };
-        if !self.compression.begins(first) {
-            return Err(damage("other bytes follow the compressed ones"));
         }
-        if (0x50..=0x5f).contains(&first) {
-            skip_frame(&mut reader)?;
-            return Ok(State::Between(reader));
+        let ahead = reader.ahead(Compression::MAGIC)?;
+        let has_skippable = matches!(self.compression, Compression::Zstd | Compression::Lz4);
+        match Begins::of(ahead) {
+            Begins::Stream(next) if next == self.compression => {}
+            Begins::Skippable if has_skippable => {
+                skip_frame(&mut reader)?;
+                return Ok(State::Between(reader));
+            }
+            // Only bytes that go on as a stream would are one that was cut short.
+            _ if self.compression.is_cut(ahead) => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            _ => return Err(damage("other bytes follow the compressed ones")),
         }
         Ok(match self.compression {
             Compression::Gzip => State::Gzip(GzDecoder::new(reader)),
@@ -436,14 +461,11 @@ fn fill<R: BufRead>(reader: &mut R) -> io::Result<&[u8]> {
     reader.fill_buf()
 }
 
-/// Passes over a skippable frame: four bytes of magic, four of length, and so many more.
+/// Passes over a skippable frame: four bytes of magic, which was looked at, four of length, and so many more.
 fn skip_frame(reader: &mut impl BufRead) -> io::Result<()> {
     let mut header = [0; 8];
     reader.read_exact(&mut header)?;
-    let [_, magic @ .., a, b, c, d] = header;
-    if magic != [0x2a, 0x4d, 0x18] {
-        return Err(damage("other bytes follow the compressed ones"));
-    }
+    let [_, _, _, _, a, b, c, d] = header;
     let length = u64::from(u32::from_le_bytes([a, b, c, d]));
     if io::copy(&mut reader.take(length), &mut io::sink())? < length {
         return Err(io::ErrorKind::UnexpectedEof.into());
@@ -576,6 +598,41 @@ mod tests {
                     end < whole.len() || all.starts_with(&bytes),
                     "{how:?} at {end}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn other_bytes_behind_a_stream_are_no_cut_whatever_the_first_of_them() {
+        for how in ALL {
+            let whole = compress(how, b"all of it");
+            let magic = &whole[..if how == Compression::Gzip { 2 } else { 4 }];
+            for first in 1..=u8::MAX {
+                for junk in [&[first, 0x99][..], &[first, b'a', b'b', b'c'], &[first; 9]] {
+                    let (all, result) = decompress(&[&whole, junk].concat());
+                    assert_eq!(all, b"all of it", "{how:?} {first:x}");
+                    let told = result.unwrap_err().to_string();
+                    assert!(
+                        told.contains("other bytes follow"),
+                        "{how:?} {first:x}: {told}"
+                    );
+                }
+            }
+            let is_skipping = matches!(how, Compression::Zstd | Compression::Lz4);
+            let skippable = if is_skipping { SKIPPABLE } else { &[] };
+            for begun in [magic, skippable] {
+                for end in 1..begun.len() {
+                    let (_, result) = decompress(&[&whole, &begun[..end]].concat());
+                    let error = result.unwrap_err();
+                    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{how:?} {end}");
+                }
+            }
+            // Where a piece of the input ends in the first bytes of a stream, it is no other.
+            for padding in CHUNK - whole.len() - 8..CHUNK {
+                let padded = [&whole[..], &vec![0; padding], &whole].concat();
+                let (all, result) = decompress(&padded);
+                assert!(result.is_ok(), "{how:?} {padding}: {result:?}");
+                assert_eq!(all, b"all of itall of it");
             }
         }
     }

@@ -81,6 +81,18 @@ pub enum CaptureError {
         /// The file.
         path: PathBuf,
     },
+    /// It is compressed, and holds no bytes.
+    #[error(
+        "{}: compressed with {compression}, and it holds no bytes, not even a file header was captured; \
+         check that the capture ran and was flushed",
+        shown(path)
+    )]
+    EmptyCompressed {
+        /// The file.
+        path: PathBuf,
+        /// How it is compressed.
+        compression: &'static str,
+    },
     /// It is in another format.
     #[error("{}: {what} (it begins with {first}); {advice}", shown(path))]
     Foreign {
@@ -216,13 +228,16 @@ impl CaptureError {
 
     /// Whether it says that the file is no capture, as other files in a directory of captures may
     /// be, or is none at all, as links may lead nowhere and files be moved away since the directory
-    /// was listed; and not that a capture cannot be read.
+    /// was listed, or belongs to somebody else, whose file need not be meant; and not that a capture
+    /// cannot be read.
     pub(super) const fn is_no_capture(&self) -> bool {
         matches!(
             self,
             CaptureError::Missing { .. }
+                | CaptureError::Permission { .. }
                 | CaptureError::NotRegular { .. }
                 | CaptureError::Empty { .. }
+                | CaptureError::EmptyCompressed { .. }
                 | CaptureError::Foreign { .. }
                 | CaptureError::HeaderCut { .. }
                 | CaptureError::Compressed { .. }
@@ -230,9 +245,12 @@ impl CaptureError {
         )
     }
 
-    /// The file has no bytes.
+    /// The file has no bytes, or none were compressed in it.
     pub(super) const fn is_empty(&self) -> bool {
-        matches!(self, CaptureError::Empty { .. })
+        matches!(
+            self,
+            CaptureError::Empty { .. } | CaptureError::EmptyCompressed { .. }
+        )
     }
 
     /// What it says, without the path in front and the advice behind.
@@ -241,11 +259,15 @@ impl CaptureError {
             CaptureError::Missing { .. } => {
                 "a link that leads nowhere, or gone since the directory was listed".to_owned()
             }
+            CaptureError::Permission { .. } => "permission denied".to_owned(),
             CaptureError::NotRegular { .. } => "not a regular file".to_owned(),
             CaptureError::NoLength { .. } => {
                 "a file whose length the system does not say".to_owned()
             }
             CaptureError::Empty { .. } => "empty".to_owned(),
+            CaptureError::EmptyCompressed { compression, .. } => {
+                format!("compressed with {compression}, and it holds no bytes")
+            }
             CaptureError::Foreign { what, .. } => (*what).to_owned(),
             CaptureError::HeaderCut { format, .. } => format!("the {format} header is cut short"),
             CaptureError::Compressed {
@@ -340,5 +362,22 @@ impl fmt::Display for FirstBytes {
             write!(f, "{space}{byte:02x}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_read_is_passed_over_where_it_was_not_named() {
+        let denied =
+            |kind: io::ErrorKind| CaptureError::from_io(PathBuf::from("a"), "open it", kind.into());
+        let error = denied(io::ErrorKind::PermissionDenied);
+        assert!(error.is_no_capture(), "{error}");
+        assert_eq!(error.without_path(), "permission denied");
+        // A disk that fails is no reason to leave out what lies on it.
+        let error = denied(io::ErrorKind::Other);
+        assert!(!error.is_no_capture(), "{error}");
     }
 }

@@ -16,6 +16,19 @@ const DEEPEST: usize = 64;
 /// Bytes in which a manifest says whose it is.
 const MANIFEST_HEAD: u64 = 256;
 
+/// The files that a run writes at the top of its directory. The first is always among them, under its own
+/// name or a temporary one, and so shows output whose manifest is not written yet, or never was.
+const OWN_FILES: [&str; 6] = [
+    "flows.parquet",
+    "flows.csv",
+    "gaps.parquet",
+    "conflicts.parquet",
+    "segments.parquet",
+    "manifest.json",
+];
+/// The directories that it makes there.
+const OWN_DIRECTORIES: [&str; 3] = ["streams", "pcaps", "payload"];
+
 /// A file that may be a capture.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Candidate {
@@ -124,14 +137,6 @@ impl Found {
     /// Takes what a directory holds; an error if it cannot be listed.
     fn list(&mut self, directory: &Path, depth: usize) -> io::Result<()> {
         let identity = Identity::of(&directory.metadata()?);
-        if self.output == Some(identity) {
-            self.skip(directory, "the output directory of this run");
-            return Ok(());
-        }
-        if has_manifest(directory) {
-            self.skip(directory, "a directory with the output of an earlier run");
-            return Ok(());
-        }
         if !self.seen.insert(identity) {
             self.skip(directory, "an input already, by this path or another");
             return Ok(());
@@ -141,6 +146,23 @@ impl Found {
             .collect();
         let mut paths = entries?;
         paths.sort_unstable_by(|a, b| natural::compare(a, b));
+        let of_this_run = self.output == Some(identity);
+        if let Some(holds) = output_in(directory, &paths, of_this_run) {
+            if depth > 0 {
+                // Whoever comes to it by its own name finds it not read yet.
+                self.seen.remove(&identity);
+                self.skip(directory, holds);
+                return Ok(());
+            }
+            // Who names it means the captures that lie beside the output.
+            paths.retain(|path| {
+                let own = is_own(path);
+                if own {
+                    self.skip(path, holds);
+                }
+                !own
+            });
+        }
         let (below, files): (Vec<PathBuf>, Vec<PathBuf>) =
             paths.into_iter().partition(|path| path.is_dir());
         for path in files {
@@ -190,6 +212,34 @@ impl Found {
         }
         self.candidates.push(Candidate { path, named });
     }
+}
+
+/// Whose output a directory holds, if it does.
+fn output_in(directory: &Path, paths: &[PathBuf], of_this_run: bool) -> Option<&'static str> {
+    if of_this_run {
+        return Some("the output directory of this run");
+    }
+    if has_manifest(directory) {
+        return Some("a directory with the output of an earlier run");
+    }
+    let [table, ..] = OWN_FILES;
+    let any = paths.iter().any(|path| is_file_of(path, table));
+    any.then_some("a directory with the output of a run that has not ended, or was ended")
+}
+
+/// Whether a run gives this name to what lies at the top of its directory.
+fn is_own(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    OWN_DIRECTORIES.iter().any(|own| name == *own)
+        || OWN_FILES.iter().any(|own| is_file_of(path, own))
+}
+
+/// Whether a run gives this name to its file `own`, for good or, as `.own.number.tmp`, for the time being.
+fn is_file_of(path: &Path, own: &str) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    let temporary = name.to_str().and_then(|name| name.strip_prefix('.'));
+    let number = temporary.and_then(|name| name.strip_prefix(own)?.strip_suffix(".tmp"));
+    name == own || number.is_some()
 }
 
 /// Whether a run of this program wrote its manifest there.
@@ -271,6 +321,57 @@ mod tests {
 
     fn named(name: &str, named: bool) -> (String, bool) {
         (name.to_owned(), named)
+    }
+
+    #[test]
+    fn output_without_a_manifest_is_passed_over_below_and_read_beside_where_named() {
+        let base = tempfile::tempdir().unwrap();
+        let at = |name: &str| base.path().join(name);
+        let table = ".flows.parquet.0123456789abcdef.tmp";
+        let own = [
+            (table, ".gaps.parquet.0123456789abcdef.tmp"),
+            ("flows.parquet", "flows.csv"),
+            (".flows.parquet.tmp", "segments.parquet"),
+        ];
+        for (table, other) in own {
+            let running = at("in/running");
+            for directory in ["in/running/pcaps", "in/running/below", "in/near"] {
+                fs::create_dir_all(at(directory)).unwrap();
+            }
+            for name in [table, other, "pcaps/1", "below/2", "3"] {
+                fs::write(running.join(name), "x").unwrap();
+            }
+            for name in ["flows.parquet.pcap", "gaps.parquet", ".flows.tmp"] {
+                fs::write(at("in/near").join(name), "x").unwrap();
+            }
+            let search = |output: &str| Search {
+                recursive: true,
+                output: at(output),
+            };
+            let found = find(&[at("in")], &search("none")).unwrap();
+            let near = [".flows.tmp", "flows.parquet.pcap", "gaps.parquet"];
+            assert_eq!(names(&found), near.map(|name| named(name, false)));
+            let [skipped] = &found.skipped[..] else {
+                panic!("{:?}", found.skipped);
+            };
+            assert_eq!(skipped.path, running);
+            // Named, before or behind the directory above, of this run or of another.
+            for output in ["none", "in/running"] {
+                let beside = ["3", "2"].map(|name| named(name, false));
+                let found = find(std::slice::from_ref(&running), &search(output)).unwrap();
+                assert_eq!(names(&found), beside);
+                let mut skipped: Vec<_> = found.skipped.iter().map(|one| &one.path).collect();
+                skipped.sort();
+                let mut wanted = [table, other, "pcaps"].map(|name| running.join(name));
+                wanted.sort();
+                assert_eq!(skipped, wanted.each_ref());
+                for arguments in [[at("in"), running.clone()], [running.clone(), at("in")]] {
+                    let found = find(&arguments, &search(output)).unwrap();
+                    assert_eq!(found.candidates.len(), near.len() + beside.len());
+                }
+            }
+            fs::remove_dir_all(at("in")).unwrap();
+        }
     }
 
     #[test]

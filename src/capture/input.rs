@@ -485,6 +485,12 @@ fn look_at(
     keep: Keep,
 ) -> Result<Head, CaptureError> {
     head::read(path, reader, keep).map_err(|error| match (error, compression) {
+        (NoHead::Capture(CaptureError::Empty { path }), Some(compression)) => {
+            CaptureError::EmptyCompressed {
+                path,
+                compression: compression.name(),
+            }
+        }
         (NoHead::Capture(error), _) => error,
         (NoHead::Read(source), Some(compression)) if !meter.has_failed() => {
             CaptureError::compressed(path, compression, &source)

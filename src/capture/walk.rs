@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::bytes::index;
-use super::pcap::FILE_HEADER;
+use super::pcap::{FILE_HEADER, Pcap};
 use super::pcapng::{
     Added, ENHANCED_PACKET, INTERFACE, LIKELY_FIELDS, NoBlock, OLD_PACKET, Packet, SECTION_HEADER,
     SIMPLE_PACKET, Section,
 };
 use super::prefetch::prefetch;
-use super::resync::{Found, Mode, Search};
+use super::resync::{Found, Mode, Probe, Search};
 use super::state::{Format, Lost, WalkState, Window};
 use super::stats::{BlockKind, CutAtEnd, CutFrame, DamageReason, WalkStats};
 use crate::model::{InputPos, RawFrame};
@@ -105,7 +105,7 @@ impl<'a> Walker<'a> {
                 return None;
             }
             if header.captured == 0 && header.is_zero() {
-                self.lose(DamageReason::Zeros, None);
+                self.lose(DamageReason::Zeros, Some(pcap.header_len()));
                 if self.recover() {
                     continue;
                 }
@@ -284,7 +284,11 @@ impl<'a> Walker<'a> {
             return true;
         };
         let likely = lost.likely_end.map(|end| self.relative(end));
-        let mut found = likely.map_or(Found::Nothing, |end| self.check(end));
+        let mut found = match (likely, &self.format, lost.reason) {
+            (None, ..) => Found::Nothing,
+            (Some(end), Format::Pcap(_), DamageReason::Zeros) => self.behind_zeros(lost, end),
+            (Some(end), ..) => self.check(end),
+        };
         if found == Found::Nothing {
             self.lost = Some(Lost {
                 likely_end: None,
@@ -311,6 +315,46 @@ impl<'a> Walker<'a> {
         let bytes = (self.base + pos as u64).saturating_sub(lost.since);
         self.stats.add_damage(lost.since, bytes, lost.reason);
         pos < self.data.len()
+    }
+
+    /// The record behind a run of pcap record headers of zeros, which goes on to `end` at least. Its end is
+    /// known, unlike that of other damage, so one header that may be a record's is enough.
+    #[cold]
+    fn behind_zeros(&mut self, lost: Lost, mut end: usize) -> Found {
+        let Format::Pcap(pcap) = &self.format else {
+            return Found::Nothing;
+        };
+        let len = pcap.header_len();
+        let found = loop {
+            match pcap.header(self.data, end) {
+                Some(header) if header.is_zero() => end += len,
+                Some(_) => break self.believable(pcap, end),
+                None if !self.at_eof => break Found::NeedMore(end),
+                None if end == self.data.len() => break Found::At(end),
+                None => break Found::Nothing,
+            }
+        };
+        // A header whose first bytes are zero may begin in the last one of zeros.
+        self.pos = self.pos.max((end + 1).saturating_sub(len));
+        self.lost = Some(Lost {
+            likely_end: Some(self.base + end as u64),
+            ..lost
+        });
+        found
+    }
+
+    /// Whether a record or another file header begins at `pos`, as far as its own fields tell.
+    fn believable(&self, pcap: &Pcap, pos: usize) -> Found {
+        let first = self.format.first_link();
+        match pcap.probe(self.data, self.at_eof, pos, first) {
+            Probe::Record { .. } | Probe::Cut => Found::At(pos),
+            Probe::NeedMore => Found::NeedMore(pos),
+            Probe::No | Probe::Torn(_) => match pcap.is_file_header(self.data, pos) {
+                Some(true) => Found::At(pos),
+                Some(false) if !self.at_eof => Found::NeedMore(pos),
+                _ => Found::Nothing,
+            },
+        }
     }
 
     /// Whether the file ends at `end`, or a record begins there.

@@ -131,15 +131,20 @@ fn nothing_found(frames: &FrameAccounting) -> Option<String> {
 fn clock_jumps(report: &RunReport) -> Option<String> {
     let jump = report.clock_jump.as_ref()?;
     let jumps = report.manifest.anomalies.get("clock_jumps");
-    let way = if jump.by_ns > 0 { "forth" } else { "back" };
+    // Where it goes forth, the network may have been quiet; nothing tells.
+    let (way, or) = if jump.by_ns > 0 {
+        ("forth", ", or nothing was captured for so long,")
+    } else {
+        ("back", "")
+    };
     let hours = jump.by_ns.unsigned_abs() / 3_600_000_000_000;
     let all = match jumps {
         Some(&jumps) if jumps > 1 => format!("the first of {} jumps", count(jumps)),
         _ => "the only jump".to_owned(),
     };
     Some(format!(
-        "{}: the clock goes {way} by {} hours before frame {}, from {} to {}: {all} of more than an \
-         hour; timeouts run on the greatest time so far",
+        "{}: the clock goes {way} by {} hours{or} before frame {} of all inputs, from {} to {}: {all} of \
+         more than an hour; timeouts run on the greatest time so far",
         input_name(&report.manifest, jump.file_id),
         count(hours),
         count(jump.frame),

@@ -436,6 +436,46 @@ fn records_behind_zeros_are_read() {
     }
 }
 
+/// A header of zeros has a known end, so the few records between two such are no chain and are read.
+#[test]
+fn headers_of_zeros_cost_no_frame_behind_them() {
+    for magic in [MICROS, NANOS, MODIFIED] {
+        for (big_endian, between, run) in
+            [(false, 1, 1), (true, 2, 1), (false, 2, 3), (true, 1, 40)]
+        {
+            let file = PcapFile::new(magic, big_endian);
+            let zeros = vec![0; run * if magic == MODIFIED { 24 } else { 16 }];
+            let mut capture = file.header();
+            let groups = 30;
+            for n in 0..groups {
+                // Every fifth time the capture is joined with another one behind the zeros.
+                if n % 5 == 4 {
+                    capture.extend(file.header());
+                }
+                for of in 0..between {
+                    capture.extend(file.record(&frame(n * between + of, 120)));
+                }
+                capture.extend(&zeros);
+            }
+            let (seen, state, stats) = walk(&capture);
+            let how = format!("{magic:x} {between} {run}");
+            assert_eq!(seen.len(), (groups * between) as usize, "{how}");
+            assert_eq!(stats.damaged_regions, u64::from(groups), "{how}");
+            assert_eq!(stats.damaged_bytes, u64::from(groups) * zeros.len() as u64);
+            assert_eq!((stats.file_headers, stats.cut_at_end), (6, None), "{how}");
+            let stops: Vec<u64> = (30..capture.len() as u64).step_by(37).collect();
+            for (stops, size) in [(&stops[..], 40), (&stops, 5000), (&[], 70), (&[], 1000)] {
+                let pieces = walk_pieces(&capture, stops, size);
+                assert_eq!(
+                    pieces,
+                    (seen.clone(), state.clone(), stats.clone()),
+                    "{how}"
+                );
+            }
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn guesses_stay_in_range(
