@@ -5,10 +5,11 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-use support::output::{Results, division, files_below, reassemble};
+use support::output::{Results, division, files_below, run};
 use support::prng::Prng;
 use support::wire::data_packet as tcp;
 
