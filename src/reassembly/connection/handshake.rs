@@ -36,7 +36,8 @@ impl Connection {
     /// it, unless it answers one.
     pub(super) fn may_begin(&self, segment: &Segment) -> bool {
         let own = self.half(segment.from);
-        let answers = self.half(segment.from.other()).syns.chosen().is_some();
+        let peer = self.half(segment.from.other());
+        let answers = segment.flags.ack() && peer.syns.chosen().is_some();
         answers || own.syns.chosen().is_some() || !own.stream.precedes(segment.seq.wrapping_add(1))
     }
 
