@@ -76,7 +76,7 @@ fn is_answer(flow: &Connection, candidate: &Candidate, segment: &Segment) -> boo
             return false;
         }
         // The client begins with the same number, or its first SYN brought data up to there.
-        let another = !peer.syns.all().any(|old| old.isn == segment.seq);
+        let another = !peer.syns.has(segment.seq);
         if again || peer.syns.is_proven() {
             another
         } else {
@@ -102,7 +102,7 @@ fn of_syn(flow: &Connection, segment: &Segment) -> Relation {
         {
             Relation::Candidate
         }
-        Some(_) if own.syns.all().any(|syn| syn.isn == segment.seq) => Relation::Same,
+        Some(_) if own.syns.has(segment.seq) => Relation::Same,
         None if comes_late(flow, own, peer, segment) => Relation::Same,
         _ if flow.phase.is_closed() => {
             repeated_candidate(flow, segment).map_or(Relation::New, Relation::Answer)
@@ -145,7 +145,7 @@ fn fits_without_syn(own: &Half, peer: &Half, segment: &Segment) -> bool {
 fn of_syn_ack(flow: &Connection, segment: &Segment) -> Relation {
     let (own, peer) = (flow.half(segment.from), flow.half(segment.from.other()));
     match own.syns.chosen() {
-        Some(_) if own.syns.all().any(|syn| syn.isn == segment.seq) => Relation::Same,
+        Some(_) if own.syns.has(segment.seq) => Relation::Same,
         // However closed it seems: a forged RST may come before the true answer.
         _ if peer.syns.chosen().is_some() && flow.answers_syn(segment) => Relation::Same,
         None if comes_late(flow, own, peer, segment) => Relation::Same,

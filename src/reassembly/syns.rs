@@ -68,7 +68,7 @@ impl Syns {
 
     /// Takes one. Returns whether its number is new among them.
     pub(super) fn add(&mut self, syn: SynFacts) -> bool {
-        if self.settled || self.all().any(|known| known.isn == syn.isn) {
+        if self.settled || self.has(syn.isn) {
             return false;
         }
         if self.chosen.is_none() {
@@ -81,6 +81,11 @@ impl Syns {
         }
         others.push(syn);
         true
+    }
+
+    /// Whether one that may count has this number.
+    pub(super) fn has(&self, isn: u32) -> bool {
+        self.all().any(|syn| syn.isn == isn)
     }
 
     /// All that may count.

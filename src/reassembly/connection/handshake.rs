@@ -29,7 +29,7 @@ impl Connection {
 
     /// Whether this flow has a SYN with the number of this one.
     pub(in crate::reassembly) fn has_sent_syn(&self, syn: Option<&Segment>) -> bool {
-        syn.is_some_and(|syn| self.half(syn.from).syns.all().any(|own| own.isn == syn.seq))
+        syn.is_some_and(|syn| self.half(syn.from).syns.has(syn.seq))
     }
 
     /// Whether an acceptable SYN may be of the stream that its side sends: not behind data that was captured before

@@ -72,5 +72,5 @@ impl Connection {
 
 /// Whether a SYN-ACK with this number shows that none of a side's SYNs was of this connection.
 fn is_contradicted(syns: &Syns, isn: u32) -> bool {
-    !syns.is_settled() && !syns.all().any(|syn| syn.isn == isn)
+    !syns.is_settled() && !syns.has(isn)
 }
